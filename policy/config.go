@@ -1,0 +1,128 @@
+package policy
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"time"
+
+	"github.com/gatehouse-ca/gatehouse/dcv"
+)
+
+// Mode says whose rules bind a profile.
+type Mode string
+
+// The modes.
+const (
+	Private Mode = "private" // the operator's own
+	Public  Mode = "public"  // the CA/Browser Forum Baseline Requirements as well
+)
+
+// CommonNameRule says where the subject's CN comes from. A CN is one of the certificate's names; one over 64 characters
+// is left out (RFC 5280, A.1: ub-common-name).
+type CommonNameRule string
+
+// The rules.
+const (
+	CommonNameFirstSAN CommonNameRule = "first-san" // the first name, in sorted order, that fits
+	CommonNameFromCSR  CommonNameRule = "from-csr"  // what the CSR asks for, if it asks
+	CommonNameNone     CommonNameRule = "none"
+)
+
+// Lint is the set of lints a to-be-signed certificate must pass. There is none that lets everything pass.
+type Lint string
+
+// The levels.
+const (
+	LintRFC  Lint = "rfc"  // RFC 5280 and its companions
+	LintCABF Lint = "cabf" // the Baseline Requirements as well
+)
+
+// The defaults of a profile that says nothing.
+const (
+	DefaultValidityPrivate = 90 * day
+	DefaultValidityPublic  = 47 * day // inside every row of the limits' table
+	DefaultProofLifetime   = 24 * time.Hour
+	MaxNames               = 100 // the most names any request may carry, and the default of a profile
+)
+
+// Config is one profile as an operator writes it. The zero value of a field means its default, where one is given.
+type Config struct {
+	Name        string // unique; required
+	Description string // one line for people, as ACME's directory shows it; affects nothing
+	Issuer      string // the name of the issuer that signs; required
+	Mode        Mode   // default Private
+
+	// Validity is notAfter - notBefore + 1 s (RFC 5280, 4.1.2.5: both ends are inside). Whole seconds. Default 90 days,
+	// 47 in public mode. In public mode more than the limit that holds at Now is refused here, and a limit that falls
+	// later shortens what is issued from that day on: see [Profile.Decide].
+	Validity time.Duration
+	// Backdate is how far notBefore lies before the moment of issuance, for clients whose clocks are slow; it is part of
+	// Validity. Whole seconds, less than Validity, at most 48 h in public mode. Zero: none.
+	Backdate time.Duration
+
+	KeyTypes     []KeyType // default RSA 2048, 3072, 4096, P-256 and P-384; no others in public mode
+	KeyUsages    []string  // by their names in RFC 5280, 4.2.1.3; default digitalSignature and keyEncipherment
+	ExtKeyUsages []string  // serverAuth, clientAuth; default serverAuth, which public mode requires
+
+	// BlockedKeys are SHA-256 sums of SubjectPublicKeyInfo of keys never to be certified, such as the Debian weak keys.
+	// They are no part of the profile's hash: the list grows while orders and approvals are open, and it only refuses.
+	BlockedKeys [][32]byte
+
+	// AllowNames and DenyNames hold DNS names ("www.example.com": exactly that), patterns ("*.example.com": exactly one
+	// label more, the wildcard name itself included), addresses and CIDR ranges. Denial wins. A wildcard name is also
+	// denied if it would cover a denied one. Once AllowNames holds anything, only what it lists passes, for DNS names and
+	// addresses alike. Empty: everything that the other rules let pass.
+	AllowNames []string
+	DenyNames  []string
+	// AllowWildcards lets names like *.example.com pass; needs a method in DCVMethods that can prove them.
+	AllowWildcards bool
+	// AllowInternalNames lets names without a listed public suffix ("db.corp") and special-purpose addresses
+	// ("10.0.0.1") pass. Default true; in public mode always false, and true is refused.
+	AllowInternalNames *bool
+	MaxNames           int // most names in one certificate, 1 to 100; default 100
+
+	CommonName CommonNameRule // default CommonNameFirstSAN
+	// Subject is put into every certificate as it stands. Empty in public mode: nothing here validates organisations.
+	Subject Subject
+	// SubjectFromCSR lists the attributes that are copied from the CSR if it has them. An attribute is either fixed or
+	// copied. Empty in public mode.
+	SubjectFromCSR []SubjectField
+
+	Lint Lint // default LintRFC, in public mode LintCABF, which it requires
+
+	DCVMethods []dcv.Method // the methods whose proofs count; default http-01
+	// ProofLifetime is how long after its validation a proof may be used for issuance. Default 24 h. In public mode held
+	// to the limits' table as Validity is.
+	ProofLifetime time.Duration
+	// PrivateRanges are the special-purpose ranges that validation may enter. Loopback, link-local, multicast and
+	// unspecified addresses are refused here, because validation never enters them. Empty in public mode.
+	PrivateRanges []netip.Prefix
+
+	// Now is the time at which the limits of public mode are looked up; required there, unused in private mode.
+	Now time.Time
+}
+
+// ConfigError is one thing wrong with one field of a profile, for the configuration's reader, who knows the line.
+type ConfigError struct {
+	Profile string
+	Field   string // as in the configuration file: "key_types"
+	Reason  string // what is wrong and what would pass
+}
+
+// Error is "profile "web": key_types: …".
+func (e *ConfigError) Error() string {
+	return fmt.Sprintf("profile %q: %s: %s", e.Profile, e.Field, e.Reason)
+}
+
+// checker collects every fault of a profile, so that an operator sees them all at once.
+type checker struct {
+	profile string
+	faults  []error
+}
+
+func (c *checker) refuse(field, format string, args ...any) {
+	c.faults = append(c.faults, &ConfigError{Profile: c.profile, Field: field, Reason: fmt.Sprintf(format, args...)})
+}
+
+func (c *checker) err() error { return errors.Join(c.faults...) }

@@ -1,0 +1,167 @@
+package policy
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/gatehouse-ca/gatehouse/identifier"
+	"github.com/gatehouse-ca/gatehouse/problem"
+)
+
+// maxCommonName is the longest CN (RFC 5280, A.1: ub-common-name).
+const maxCommonName = 64
+
+// Decide says what is issued for a request, or refuses it with a [problem.Error]: Unauthorized if the requester, the
+// pinned profile or a proof does not suffice, BadCSR if the CSR is not for these names or its key or subject is refused,
+// RejectedIdentifier or UnsupportedIdentifier for names.
+//
+// In public mode the limit that holds at r.Now shortens the validity and the reuse of proofs if the profile was
+// configured before a stricter limit fell: a gateway that runs past such a day goes on, inside the rules, and its next
+// start asks for a new configuration.
+func (p *Profile) Decide(r Request) (*Decision, error) {
+	if err := p.checkRequester(r); err != nil {
+		return nil, err
+	}
+	if r.CSR == nil {
+		return nil, problem.New(problem.BadCSR, "the request has no CSR")
+	}
+	if err := checkSameNames(r.Names, r.CSR.Names); err != nil {
+		return nil, err
+	}
+	if err := p.CheckNames(r.Names); err != nil {
+		return nil, err
+	}
+	if err := p.CheckKey(r.CSR.PublicKey); err != nil {
+		return nil, err
+	}
+	subject, err := p.resolveSubject(r.CSR)
+	if err != nil {
+		return nil, err
+	}
+	names := identifier.SortUnique(r.Names)
+	if err := p.checkProofs(r, names); err != nil {
+		return nil, err
+	}
+	notBefore, notAfter := p.lifetime(r.Now)
+	return &Decision{
+		Profile: p, Requester: r.Requester,
+		CommonName: p.pickCommonName(names, r.CSR.CommonName), Subject: subject, Names: names,
+		PublicKey: r.CSR.PublicKey, NotBefore: notBefore, NotAfter: notAfter,
+	}, nil
+}
+
+// checkRequester refuses a request that cannot be laid to anybody or that began under another profile.
+func (p *Profile) checkRequester(r Request) error {
+	switch {
+	case r.Requester.Org <= 0 || r.Requester.Principal == "" || r.Requester.Principal == acmePrincipal:
+		return problem.New(problem.Unauthorized, "the request belongs to nobody")
+	case r.Now.IsZero():
+		return fmt.Errorf("policy: a request without a time")
+	case r.ProfileHash != "" && r.ProfileHash != p.hash:
+		return problem.New(problem.Unauthorized, "the profile %q has changed since the request was made; make a new request", p.name)
+	}
+	return nil
+}
+
+// checkSameNames holds the CSR to exactly the names of the order, no more and no fewer (RFC 8555, 7.4).
+func checkSameNames(order, csr []identifier.Identifier) error {
+	missing, extra := minus(order, csr), minus(csr, order)
+	switch {
+	case len(missing) > 0 && len(extra) > 0:
+		return problem.New(problem.BadCSR, "the CSR is for other names than the request (RFC 8555, 7.4): it lacks %s and adds %s", few(missing), few(extra))
+	case len(missing) > 0:
+		return problem.New(problem.BadCSR, "the CSR lacks %s, which the request names (RFC 8555, 7.4)", few(missing))
+	case len(extra) > 0:
+		return problem.New(problem.BadCSR, "the CSR adds %s, which the request does not name (RFC 8555, 7.4)", few(extra))
+	}
+	return nil
+}
+
+// minus is what of a is not in b.
+func minus(a, b []identifier.Identifier) []identifier.Identifier {
+	in := make(map[identifier.Identifier]bool, len(b))
+	for _, id := range b {
+		in[id] = true
+	}
+	return slices.DeleteFunc(slices.Clone(a), func(id identifier.Identifier) bool { return in[id] })
+}
+
+// few shows the first of some names, for a message.
+func few(ids []identifier.Identifier) string {
+	const shown = 5
+	values := make([]string, 0, shown)
+	for _, id := range ids[:min(len(ids), shown)] {
+		values = append(values, id.Value())
+	}
+	text := list(values)
+	if len(ids) > shown {
+		text += fmt.Sprintf(" and %d more", len(ids)-shown)
+	}
+	return text
+}
+
+// checkProofs wants for every name a proof that suffices, and reports every name that has none.
+func (p *Profile) checkProofs(r Request, names []identifier.Identifier) error {
+	var parts []problem.Part
+	for _, id := range names {
+		if why := p.unproved(r, id); why != "" {
+			parts = append(parts, problem.Part{Identifier: id, Kind: problem.Unauthorized, Detail: why})
+		}
+	}
+	switch len(parts) {
+	case 0:
+		return nil
+	case 1:
+		return problem.New(problem.Unauthorized, "%s", parts[0].Detail).WithParts(parts)
+	default:
+		return problem.New(problem.Unauthorized, "%d of the %d names lack a usable proof of control; each has its reason", len(parts), len(names)).WithParts(parts)
+	}
+}
+
+// unproved says why no proof suffices for a name, or "". Of several that do not, the first that speaks about the name
+// gives the reason.
+func (p *Profile) unproved(r Request, id identifier.Identifier) string {
+	why := ""
+	for _, proof := range r.Proofs {
+		lack := p.lacking(proof, r.Requester, id, r.Now)
+		if lack == "" {
+			return ""
+		}
+		if why == "" && (proof.Identifier == id || proof.Identifier == id.Base()) {
+			why = lack
+		}
+	}
+	if why == "" {
+		return fmt.Sprintf("%s has no proof of control; validate it", id.Value())
+	}
+	return why
+}
+
+// lifetime is the validity period of a certificate issued now. Both ends belong to it (RFC 5280, 4.1.2.5), so that the
+// last second is one before the first plus the validity.
+func (p *Profile) lifetime(now time.Time) (notBefore, notAfter time.Time) {
+	validity := p.validity
+	if p.public {
+		validity = min(validity, limitAt(now).validity)
+	}
+	notBefore = now.Add(-p.backdate).UTC().Truncate(time.Second)
+	return notBefore, notBefore.Add(validity - time.Second)
+}
+
+// pickCommonName is the CN by the profile's rule; empty if there is none that fits.
+func (p *Profile) pickCommonName(names []identifier.Identifier, requested string) string {
+	switch p.commonName {
+	case CommonNameFromCSR:
+		if len(requested) <= maxCommonName {
+			return requested
+		}
+	case CommonNameFirstSAN:
+		for _, id := range names {
+			if len(id.Value()) <= maxCommonName {
+				return id.Value()
+			}
+		}
+	}
+	return ""
+}

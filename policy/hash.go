@@ -1,0 +1,46 @@
+package policy
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+
+	"github.com/gatehouse-ca/gatehouse/dcv"
+)
+
+// digest is the hash over everything that decides what is issued. The encoding is a JSON object with the fields in
+// the order below, sets sorted, durations in seconds. A field added later must be omitted at its default, or every pinned
+// profile changes with the release that adds it.
+func (p *Profile) digest() string {
+	ranges := make([]string, len(p.privateRanges))
+	for i, r := range p.privateRanges {
+		ranges[i] = r.String()
+	}
+	encoded, err := json.Marshal(struct {
+		Name, Issuer                      string
+		Public                            bool
+		Validity, Backdate, ProofLifetime int64
+		KeyTypes                          []KeyType
+		KeyUsage                          int
+		ExtKeyUsage                       []string
+		Allow, Deny                       []string
+		Wildcards, InternalNames          bool
+		MaxNames                          int
+		CommonName                        CommonNameRule
+		Subject                           Subject
+		SubjectFromCSR                    []SubjectField
+		Lint                              Lint
+		Methods                           []dcv.Method
+		PrivateRanges                     []string
+	}{
+		p.name, p.issuer, p.public,
+		int64(p.validity.Seconds()), int64(p.backdate.Seconds()), int64(p.proofLifetime.Seconds()),
+		p.keyTypes, int(p.keyUsage), extUsageNames(p.extKeyUsage), p.allow.all(), p.deny.all(), p.wildcards, p.internalNames,
+		p.maxNames, p.commonName, p.subject, p.fromCSR, p.lint, p.methods, ranges,
+	})
+	if err != nil { // cannot happen: strings and numbers only
+		panic("policy: encoding a profile: " + err.Error())
+	}
+	sum := sha256.Sum256(encoded)
+	return hex.EncodeToString(sum[:])
+}

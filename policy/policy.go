@@ -1,0 +1,50 @@
+// Package policy decides what may be issued, to whom and after which proofs.
+//
+// Every decision is a pure function of a profile, a request and a time. It trusts its callers for who the requester is
+// and for the proofs' origin (account and organisation); it re-checks everything else. It never reads a store, a clock
+// or a network, and never signs.
+package policy
+
+import (
+	"time"
+
+	"github.com/gatehouse-ca/gatehouse/dcv"
+	"github.com/gatehouse-ca/gatehouse/identifier"
+)
+
+// Requester is who asks: the identity that proofs, approvals and audit entries are bound to.
+type Requester struct {
+	Org       int32  // organisation number
+	Door      string // "acme", …
+	Principal string // "acme:<account id>", "uid:<number>", …
+}
+
+// Proven is a proof together with whose it is. A proof made in an ACME challenge belongs to that account alone.
+type Proven struct {
+	dcv.Proof
+	Org     int32
+	Account string
+}
+
+// Request is what a decision is made about.
+type Request struct {
+	Requester   Requester
+	ProfileHash string                  // as pinned when the request began; empty if it begins now
+	Names       []identifier.Identifier // what the order or request asked for, any order
+	CSR         *CSR
+	Proofs      []Proven
+	Now         time.Time
+}
+
+// Decision is what will be issued: the only input from which a to-be-signed certificate is built. It carries nothing
+// of the CSR but the public key and, where the profile allows, the subject.
+type Decision struct {
+	Profile    *Profile
+	Requester  Requester
+	CommonName string                  // empty: no CN
+	Subject    Subject                 // the other attributes of the subject, resolved
+	Names      []identifier.Identifier // sorted, without duplicates
+	PublicKey  any                     // *rsa.PublicKey, *ecdsa.PublicKey, ed25519.PublicKey
+	NotBefore  time.Time               // UTC, whole seconds
+	NotAfter   time.Time               // inclusive: validity is NotAfter - NotBefore + 1 s (RFC 5280, 4.1.2.5)
+}
