@@ -1,0 +1,64 @@
+// Package audit keeps the journal: the hash-chained, fsynced record of what was signed, revoked and changed, and by whom.
+//
+// It decides the journal's format, when an entry is durable and whether a chain verifies. It trusts the file system to
+// keep what fsync acknowledged. It never drops, reorders or rewrites an entry, and never holds a secret. If an entry
+// cannot be written the caller's action must not happen: Append returns an error and keeps returning it until the
+// journal can be written again.
+//
+// # Format
+//
+// A journal is a folder of segments. A segment is a text file of JSON objects, one a line, named after the sequence
+// number of its first line: 0000000000000001.jsonl. Once closed it is compressed and its name says its last line as
+// well: 0000000000000001-0000000000004711.jsonl.gz. A line is
+//
+//	{"seq":N,"prev":"<64 hex>","group":G,<the fields of Event>}
+//
+// where prev is the SHA-256 of the previous line including its newline, across segments: what
+// "sed -n 5p segment | sha256sum" prints is the prev of line 6. The first line of a journal also carries the journal's
+// random id, "journal":"<32 hex>", and its prev is the SHA-256 of "gatehouse journal " followed by that id.
+// Group is the sequence number of the first line that reached the disk in the same write: every line below it was on
+// disk before this one was written. The chain shows any change but one to the end: who can rewrite the last lines can
+// also cut them off, so a [Mark] taken earlier and kept elsewhere is what proves the end.
+//
+// The segment being written is filled with zero bytes ahead of its lines, 1 MiB at a time, because a sync that need
+// not record a new file length costs half as much. Zero bytes where a line would begin are the end. After a crash the
+// last group may be there in pieces, sectors in any order; it was never acknowledged, and Open cuts it off at the
+// first line that is not whole. Damage is taken for such an unfinished group only if no line of a later group follows.
+package audit
+
+import "time"
+
+// Kind says what happened.
+type Kind string
+
+// The kinds. Each names the fields of [Event] that it fills besides At, Actor and Org.
+const (
+	Started       Kind = "started"        // a gateway opened the journal: Detail is its version
+	WillSign      Kind = "will-sign"      // Enrollment, Issuer, Serial, Names, Hash (of the to-be-signed), NotAfter
+	Signed        Kind = "signed"         // Enrollment, Issuer, Serial, Names, DER
+	Abandoned     Kind = "abandoned"      // an intent was closed without a certificate: Enrollment, Issuer, Serial, NotAfter
+	Revoked       Kind = "revoked"        // Enrollment, Issuer, Serial, Reason
+	CRLSigned     Kind = "crl-signed"     // Issuer, Number, Hash (of the DER)
+	AccountMade   Kind = "account-made"   // Account, Data (key and contacts)
+	AccountEdited Kind = "account-edited" // Account, Data (contacts, status)
+)
+
+// Event is one entry before it is chained. It carries no secret. Fields that a kind does not name stay zero.
+type Event struct {
+	Kind       Kind      `json:"kind"`
+	At         time.Time `json:"at"`                   // UTC
+	Actor      string    `json:"actor"`                // "acme:<account>", "uid:<number>", "system"
+	Org        int32     `json:"org,omitempty"`        // organisation number
+	Enrollment int64     `json:"enrollment,omitempty"` // enrollment number
+	Account    string    `json:"account,omitempty"`    // ACME account id
+	Issuer     string    `json:"issuer,omitempty"`     // issuer name
+	Serial     string    `json:"serial,omitempty"`     // lower-case hex
+	Names      []string  `json:"names,omitempty"`      // as in the certificate
+	Number     int64     `json:"number,omitempty"`     // CRL number
+	Reason     int       `json:"reason,omitempty"`     // RFC 5280, 5.3.1
+	NotAfter   time.Time `json:"notAfter,omitzero"`    // of the intended certificate
+	Hash       []byte    `json:"hash,omitempty"`       // SHA-256
+	DER        []byte    `json:"der,omitempty"`        // the certificate
+	Data       []byte    `json:"data,omitempty"`       // the record as storage encodes it, for a replay
+	Detail     string    `json:"detail,omitempty"`     // for people
+}
