@@ -1,0 +1,135 @@
+package ca
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+
+	"github.com/gatehouse-ca/gatehouse/audit"
+	"github.com/gatehouse-ca/gatehouse/problem"
+)
+
+// The reasons a certificate can be revoked for here (RFC 5280, 5.3.1).
+const (
+	Unspecified          Reason = 0
+	KeyCompromise        Reason = 1
+	AffiliationChanged   Reason = 3
+	Superseded           Reason = 4
+	CessationOfOperation Reason = 5
+	PrivilegeWithdrawn   Reason = 9
+)
+
+var reasonNames = map[Reason]string{
+	Unspecified: "unspecified", KeyCompromise: "keyCompromise", AffiliationChanged: "affiliationChanged",
+	Superseded: "superseded", CessationOfOperation: "cessationOfOperation", PrivilegeWithdrawn: "privilegeWithdrawn",
+}
+
+// String is the reason's name in RFC 5280, 5.3.1.
+func (r Reason) String() string {
+	if name, ok := reasonNames[r]; ok {
+		return name
+	}
+	return fmt.Sprintf("reason %d", int(r))
+}
+
+// checkReason refuses what a subscriber may not say (RFC 8555, 7.6: a server may disallow reasons). Not accepted are
+// cACompromise (2) and aACompromise (10), which are about other certificates than subscribers'; certificateHold (6) and
+// removeFromCRL (8), because a revocation here is final; 7, which is unused; and anything RFC 5280 does not define.
+func checkReason(r Reason) error {
+	if _, ok := reasonNames[r]; !ok {
+		return problem.New(problem.BadRevocationReason, "reason %d is not accepted; use 0 (unspecified), 1 (keyCompromise), "+
+			"3 (affiliationChanged), 4 (superseded), 5 (cessationOfOperation) or 9 (privilegeWithdrawn)", int(r))
+	}
+	return nil
+}
+
+// RevokeRequest asks to revoke one certificate. Whether the actor may is the caller's decision.
+type RevokeRequest struct {
+	Issuer string
+	Serial Serial
+	Reason Reason
+	Actor  string // for the record and the journal: "acme:<account>", "uid:<number>", …
+	Org    int32  // the organisation whose journal shows it; zero is the certificate's own
+}
+
+// maxRaces bounds how often a revocation reads the record again because another change came first. Each loss means that
+// somebody else's change was recorded, so this many in a row is a store that refuses without cause.
+const maxRaces = 100
+
+// Revoke revokes an issued certificate. It returns when both the store and the journal have it: every CRL signed from
+// then on has the entry. A lost race is tried again on what the winner left, so a revocation loses against no other
+// change. The revocation date is the first one, also when the reason is raised to keyCompromise later.
+//
+// Errors are *problem.Error: BadRevocationReason; NotFound if no certificate of that serial was issued; AlreadyRevoked
+// unless the reason is raised to keyCompromise; Conflict if the certificate has expired, because lists no longer name it
+// (RFC 5280, 5) and an acknowledgement would promise what nobody can see; Unavailable if store or journal cannot serve.
+// After Unavailable the certificate may be revoked all the same; asking again tells.
+func (a *Authority) Revoke(ctx context.Context, req RevokeRequest) (*Revocation, error) {
+	if err := checkReason(req.Reason); err != nil {
+		return nil, err
+	}
+	journaled := false
+	for range maxRaces {
+		c, err := a.store.Certificate(ctx, req.Issuer, req.Serial)
+		if err != nil {
+			return nil, err
+		}
+		r, err := a.revocation(c, req)
+		if err != nil {
+			return nil, err
+		}
+		stored, entered := a.recordRevocation(ctx, c, r, req.Org, !journaled)
+		journaled = journaled || entered == nil
+		switch {
+		case problem.Is(stored, problem.Conflict):
+			continue
+		case stored != nil:
+			return nil, stored
+		case entered != nil:
+			return nil, entered
+		}
+		return &r, nil
+	}
+	return nil, problem.Wrap(errors.New("ca: the store refused a revocation again and again"), problem.Unavailable,
+		"the certificate could not be revoked now").After(comeBack)
+}
+
+// revocation is what a request means for a certificate as it stands.
+func (a *Authority) revocation(c *Certificate, req RevokeRequest) (Revocation, error) {
+	now := a.second()
+	switch {
+	case c.State != Issued:
+		// An abandoned serial is on the CRL already, an open one was never released: nobody can hold such a certificate.
+		return Revocation{}, problem.New(problem.NotFound, "no certificate with the serial %s was issued by %s", req.Serial, req.Issuer)
+	case now.After(c.NotAfter): // RFC 5280, 4.1.2.5: notAfter itself is still valid
+		return Revocation{}, problem.New(problem.Conflict, "the certificate expired at %s and can no longer be revoked",
+			c.NotAfter.UTC().Format("2006-01-02T15:04:05Z"))
+	case c.Revocation == nil:
+		return Revocation{At: now, Reason: req.Reason, Actor: req.Actor}, nil
+	case req.Reason == KeyCompromise && c.Revocation.Reason != KeyCompromise:
+		return Revocation{At: c.Revocation.At, Reason: KeyCompromise, Actor: req.Actor}, nil
+	}
+	// RFC 8555, 7.6.
+	return Revocation{}, problem.New(problem.AlreadyRevoked, "the certificate was revoked at %s for %s",
+		c.Revocation.At.UTC().Format("2006-01-02T15:04:05Z"), c.Revocation.Reason)
+}
+
+// recordRevocation writes the store and, once for a request, the journal, at the same time.
+func (a *Authority) recordRevocation(ctx context.Context, c *Certificate, r Revocation, org int32, enter bool) (stored, entered error) {
+	// The caller's going away must not leave one of the two without the other.
+	ctx, cancel := a.recording(context.WithoutCancel(ctx))
+	defer cancel()
+	var wg sync.WaitGroup
+	wg.Go(func() { stored = a.store.RecordRevocation(ctx, *c, r) })
+	if enter {
+		e := eventFor(audit.Revoked, c.Intent)
+		e.Names, e.Actor, e.Reason = nil, r.Actor, int(r.Reason)
+		if org != 0 {
+			e.Org = org
+		}
+		entered = a.append(ctx, e)
+	}
+	wg.Wait()
+	return stored, entered
+}
