@@ -1,0 +1,184 @@
+package publish
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/gatehouse-ca/gatehouse/problem"
+)
+
+// How often one update starts again because another process replaced the list meanwhile, and how much of what expired
+// one update removes.
+const (
+	maxAttempts = 4
+	dropLimit   = 1000
+	dropTurns   = 10
+)
+
+// beginning is before every certificate's notAfter: the store is asked for all it has, so that an entry that expired can
+// be told from one that was lost.
+var beginning = time.Unix(0, 0).UTC()
+
+// errMoved says that another process replaced the list between reading and saving.
+var errMoved = errors.New("another process replaced the list")
+
+// update brings an issuer's list up to date: it adopts a newer one from the store, and builds one if that is due or
+// forced. One update per issuer runs at a time in a process; the store decides between processes.
+func (p *Publisher) update(ctx context.Context, is *issuer, force bool) error {
+	select {
+	case <-is.building:
+		defer func() { is.building <- struct{}{} }()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	ctx, cancel := context.WithTimeout(ctx, p.timeout)
+	defer cancel()
+	var err error
+	for range maxAttempts {
+		if err = p.attempt(ctx, is, force); !errors.Is(err, errMoved) {
+			break
+		}
+	}
+	if err != nil {
+		err = fmt.Errorf("CRL of issuer %s: %w", is.Name, err)
+	}
+	is.note(err, p.now())
+	return err
+}
+
+// attempt is one turn of update.
+func (p *Publisher) attempt(ctx context.Context, is *issuer, force bool) error {
+	stored, err := p.reload(ctx, is)
+	if err != nil {
+		return err
+	}
+	prev := is.current.Load()
+	// The clock is read before the entries, so that whatever is committed after thisUpdate and unseen here expires after it.
+	now := p.now()
+	revoked, err := p.store.Revoked(ctx, is.Name, beginning)
+	if err != nil {
+		return fmt.Errorf("read the revoked serials: %w", err)
+	}
+	next, cutoff, err := plan(is.Name, prev, revoked, now, p.lifetime)
+	if err != nil {
+		return p.unlessMoved(ctx, is, stored, err)
+	}
+	if !force && prev != nil && now.Before(p.due(prev)) && same(prev, next) {
+		return nil
+	}
+	started := time.Now()
+	made, err := p.signed(ctx, is, prev, next)
+	if err != nil {
+		return err
+	}
+	if err := p.store.SaveCRL(ctx, made.record(is.Name), stored); err != nil {
+		if problem.Is(err, problem.Conflict) {
+			return errMoved
+		}
+		// It may have been saved all the same. The next attempt reads the store and finds out.
+		return fmt.Errorf("save the list: %w", err)
+	}
+	is.current.Store(made)
+	p.log.LogAttrs(ctx, slog.LevelInfo, "CRL published", slog.String("issuer", is.Name),
+		slog.Int64("number", made.number), slog.Int("entries", len(made.entries)),
+		slog.Int("dropped", len(revoked)-len(next.Entries)), slog.Duration("took", time.Since(started)))
+	if len(revoked) > len(next.Entries) {
+		p.dropExpired(ctx, is, cutoff)
+	}
+	return nil
+}
+
+// signed has a list signed and checks what came back.
+func (p *Publisher) signed(ctx context.Context, is *issuer, prev *parsedList, next List) (*parsedList, error) {
+	der, err := p.sign(ctx, is.Name, next)
+	if err != nil {
+		return nil, fmt.Errorf("sign the list: %w", err)
+	}
+	made, err := parse(der, is.Certificate)
+	if err != nil {
+		return nil, refuse(is.Name, next.Number, "%v", err)
+	}
+	if err := check(is.Name, prev, next, made); err != nil {
+		return nil, err
+	}
+	return made, nil
+}
+
+// due is when a list must be replaced although nothing changed.
+func (p *Publisher) due(list *parsedList) time.Time {
+	due := list.thisUpdate.Add(p.interval)
+	// A list made under a shorter lifetime must not run out first.
+	if half := list.thisUpdate.Add(list.nextUpdate.Sub(list.thisUpdate) / 2); half.Before(due) {
+		return half
+	}
+	return due
+}
+
+// reload reads the stored list, serves it if it is newer than what is served, and returns it as the precondition of the
+// next save; nil if there is none.
+func (p *Publisher) reload(ctx context.Context, is *issuer) (*CRL, error) {
+	stored, err := p.store.CRL(ctx, is.Name, completeShard)
+	if problem.Is(err, problem.NotFound) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read the stored list: %w", err)
+	}
+	cur := is.current.Load()
+	if cur != nil && bytes.Equal(cur.der, stored.DER) {
+		return stored, nil
+	}
+	list, err := parse(stored.DER, is.Certificate)
+	if err != nil {
+		return nil, fmt.Errorf("the stored list %d is unusable: %w", stored.Number, err)
+	}
+	if cur != nil && list.number <= cur.number {
+		// The store went back. What relying parties have seen stays the reference, or numbers would repeat.
+		p.log.LogAttrs(ctx, slog.LevelError, "the store holds an older CRL than was published",
+			slog.String("issuer", is.Name), slog.Int64("stored", list.number), slog.Int64("published", cur.number))
+		return stored, nil
+	}
+	is.current.Store(list)
+	return stored, nil
+}
+
+// unlessMoved looks whether a loss has a harmless cause: another process published a list without an expired entry and
+// removed the entry from the store, after this one had read the list before.
+func (p *Publisher) unlessMoved(ctx context.Context, is *issuer, read *CRL, refusal error) error {
+	if r, ok := errors.AsType[*RefusedError](refusal); !ok || !r.lost {
+		return refusal
+	}
+	again, err := p.store.CRL(ctx, is.Name, completeShard)
+	if err != nil || again == nil || read == nil || bytes.Equal(again.DER, read.DER) {
+		return refusal
+	}
+	return errMoved
+}
+
+// dropExpired removes from the store what the list just saved no longer holds, nor any list after it. What is not
+// removed now is removed after a later list.
+func (p *Publisher) dropExpired(ctx context.Context, is *issuer, cutoff time.Time) {
+	for range dropTurns {
+		n, err := p.store.DropExpired(ctx, is.Name, cutoff, dropLimit)
+		if err != nil {
+			p.log.LogAttrs(ctx, slog.LevelWarn, "expired CRL entries not removed",
+				slog.String("issuer", is.Name), slog.Any("error", err))
+			return
+		}
+		if n < dropLimit {
+			return
+		}
+	}
+}
+
+// record is the list as the store keeps it.
+func (l *parsedList) record(issuer string) CRL {
+	return CRL{
+		Issuer: issuer, Shard: completeShard, Number: l.number,
+		ThisUpdate: l.thisUpdate, NextUpdate: l.nextUpdate, DER: l.der,
+	}
+}
