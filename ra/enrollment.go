@@ -1,0 +1,182 @@
+// Package ra is the registration authority: the life of an enrollment from request to end, the same behind every door.
+//
+// It decides who may see, ask for and revoke what, and drives an enrollment through its phases. It trusts the doors for
+// having authenticated the caller and for the origin of proofs, policy for what may be issued, and ca for issuing it. It
+// never speaks a door's protocol, never signs, and never shows a caller that another organisation's object exists.
+package ra
+
+import (
+	"context"
+	"crypto/sha256"
+	"time"
+
+	"github.com/gatehouse-ca/gatehouse/auth"
+	"github.com/gatehouse-ca/gatehouse/ca"
+	"github.com/gatehouse-ca/gatehouse/identifier"
+	"github.com/gatehouse-ca/gatehouse/policy"
+	"github.com/gatehouse-ca/gatehouse/problem"
+)
+
+// ID is an enrollment's number, above zero and below 2^31 because doors show it as an int32.
+type ID int64
+
+// MaxID is the largest number an enrollment can have.
+const MaxID ID = 1<<31 - 1
+
+// Door is the protocol an enrollment came in by.
+type Door string
+
+// The doors that are built.
+const DoorACME Door = "acme"
+
+// Claim is a door's own name for an enrollment: unique within (Door, Scope), made in the commit that creates it.
+type Claim struct {
+	Door  Door
+	Scope string // what the name is unique in, "" for the whole door
+	Name  string
+}
+
+// Phase is the last thing that happened. It only moves forward.
+type Phase uint8
+
+// The phases, in the order they can follow one another.
+const (
+	Requested Phase = iota + 1 // accepted, an intent may be open, work is due
+	Issued                     // the certificate is recorded
+	Revoked                    // the certificate is revoked
+	Failed                     // it will not be issued; Failure says why
+)
+
+// Status is what an enrollment is at a moment: a function of its facts and the time.
+type Status string
+
+// The statuses.
+const (
+	StatusRequested Status = "requested"
+	StatusIssued    Status = "issued"
+	StatusExpired   Status = "expired"
+	StatusRevoked   Status = "revoked"
+	StatusFailed    Status = "failed"
+)
+
+// Enrollment is one managed certificate from request to end of life, whichever door opened it.
+type Enrollment struct {
+	ID          ID
+	Org         auth.OrgID
+	Door        Door
+	Requester   string // principal
+	Profile     string
+	ProfileHash string // pinned when it was submitted
+	Names       []identifier.Identifier
+	CommonName  string
+	Created     time.Time
+	Claims      []Claim
+	Phase       Phase
+
+	// While Requested: what a crash must not lose.
+	CSR      []byte
+	Proofs   []policy.Proven
+	Due      time.Time // when another worker may take over, or when to try again
+	Attempts int
+
+	// From the intent on.
+	Issuer    string
+	Serial    ca.Serial // of the newest intent, then of the certificate
+	NotBefore time.Time
+	NotAfter  time.Time
+
+	// From the end of it.
+	Issued      time.Time
+	Fingerprint [32]byte // SHA-256 of the certificate's DER
+	Revocation  *ca.Revocation
+	Failure     *Failure
+
+	Version [16]byte // of the record as read; zero before it exists
+}
+
+// Failure is why an enrollment will not be issued.
+type Failure struct {
+	Kind   problem.Kind
+	Detail string
+	At     time.Time
+}
+
+// Status is the enrollment's status at a moment.
+func (e *Enrollment) Status(now time.Time) Status {
+	switch e.Phase {
+	case Requested:
+		return StatusRequested
+	case Issued:
+		if now.After(e.NotAfter) { // RFC 5280, 4.1.2.5: notAfter itself is still valid
+			return StatusExpired
+		}
+		return StatusIssued
+	case Revoked:
+		return StatusRevoked
+	default: // Failed, and whatever a newer version may write: nothing that could pass for a certificate
+		return StatusFailed
+	}
+}
+
+// Issuance is the ca.Owner of an enrollment's certificate. The store records Intended with the intent and Completed with
+// the certificate, and after each commit puts what it recorded, with its new version, into Enrollment. It is used by one
+// issuance at a time.
+type Issuance struct {
+	Enrollment *Enrollment // as last recorded; its Version is zero before the first intent
+	// Begin is the door's own fact that goes into the commit of the first intent; storage knows its type
+	// (acme.OrderBegun). Nil if the door has none, or on a later attempt.
+	Begin any
+}
+
+// Intended is the enrollment as it stands once an intent is recorded.
+func (i *Issuance) Intended(in ca.Intent) *Enrollment {
+	e := *i.Enrollment
+	e.Phase = Requested
+	e.Issuer, e.Serial, e.NotBefore, e.NotAfter = in.Issuer, in.Serial, in.NotBefore, in.NotAfter
+	return &e
+}
+
+// Completed is the enrollment as it stands once its certificate is recorded. What only an unfinished one needs is gone.
+func (i *Issuance) Completed(c ca.Certificate) *Enrollment {
+	e := *i.Enrollment
+	e.Phase = Issued
+	e.Issuer, e.Serial, e.NotBefore, e.NotAfter = c.Issuer, c.Serial, c.NotBefore, c.NotAfter
+	e.Issued, e.Fingerprint = c.Issued, sha256.Sum256(c.DER)
+	e.CSR, e.Due, e.Attempts = nil, time.Time{}, 0
+	return &e
+}
+
+// Revoke is the enrollment as it stands once its certificate is revoked, or the reason raised.
+func (e *Enrollment) Revoke(r ca.Revocation) *Enrollment {
+	n := *e
+	n.Phase, n.Revocation = Revoked, &r
+	return &n
+}
+
+// Page selects part of a listing.
+type Page struct {
+	After   ID  // continue behind this enrollment; zero: from the start
+	Limit   int // 1 to 1000
+	Reverse bool
+}
+
+// Store is what the registration authority keeps. Every write is durable on return; every method is safe for concurrent
+// use. Errors are *problem.Error: NotFound, Conflict (a state had moved on; nothing was changed) or Unavailable. The
+// intent and the certificate are recorded through ca.Store with an *Issuance as owner.
+type Store interface {
+	// NextEnrollment hands out a number that no enrollment has.
+	NextEnrollment(ctx context.Context) (ID, error)
+	// Enrollment reads one.
+	Enrollment(ctx context.Context, id ID) (*Enrollment, error)
+	// Enrollments lists an organisation's (0: everybody's) by number.
+	Enrollments(ctx context.Context, org auth.OrgID, p Page) ([]*Enrollment, error)
+	// EnrollmentsBySerial finds the enrollments with a certificate of that serial, whichever issuer signed it.
+	EnrollmentsBySerial(ctx context.Context, serial ca.Serial) ([]*Enrollment, error)
+	// DueEnrollments lists requested enrollments whose Due is not after now, at most limit.
+	DueEnrollments(ctx context.Context, now time.Time, limit int) ([]*Enrollment, error)
+	// TakeEnrollment moves Due and Attempts of a requested enrollment, so that one worker alone goes on with it. On return
+	// e carries the new version.
+	TakeEnrollment(ctx context.Context, e *Enrollment, due time.Time) error
+	// FailEnrollment ends a requested enrollment.
+	FailEnrollment(ctx context.Context, e *Enrollment, f Failure) error
+}

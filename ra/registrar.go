@@ -1,0 +1,151 @@
+package ra
+
+import (
+	"context"
+	"crypto"
+	"crypto/x509"
+	"log/slog"
+	"time"
+
+	"github.com/gatehouse-ca/gatehouse/auth"
+	"github.com/gatehouse-ca/gatehouse/ca"
+	"github.com/gatehouse-ca/gatehouse/policy"
+	"github.com/gatehouse-ca/gatehouse/problem"
+)
+
+// Authority is the signing gate as the registration authority uses it (ca.Authority).
+type Authority interface {
+	Issue(ctx context.Context, req ca.Request) (*ca.Certificate, error)
+	// Abandon closes an intent that may have been signed; Conflict if it is no longer open.
+	Abandon(ctx context.Context, issuer string, serial ca.Serial) error
+	Revoke(ctx context.Context, req ca.RevokeRequest) (*ca.Revocation, error)
+}
+
+// Config is what a Registrar needs. All fields but Now and Log are required.
+type Config struct {
+	Store     Store
+	Authority Authority
+	// Certificate reads an issued certificate by issuer and serial; NotFound if there is none.
+	Certificate func(ctx context.Context, issuer string, serial ca.Serial) (*ca.Certificate, error)
+	Profiles    map[string]*policy.Profile
+	// Allowed says whether an organisation may use a profile.
+	Allowed func(org auth.OrgID, profile string) bool
+	Now     func() time.Time // nil: time.Now
+	Log     *slog.Logger     // nil: discarded
+}
+
+// Registrar is the registration authority. It is safe for concurrent use.
+type Registrar struct {
+	Config
+}
+
+// New makes a Registrar.
+func New(c Config) *Registrar {
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	return &Registrar{c}
+}
+
+// Profile finds a profile by name.
+func (r *Registrar) Profile(name string) (*policy.Profile, bool) {
+	p, ok := r.Profiles[name]
+	return p, ok
+}
+
+// Get reads an enrollment of an organisation the caller sees. A foreign one is NotFound, as if it did not exist.
+func (r *Registrar) Get(ctx context.Context, caller auth.Caller, id ID) (*Enrollment, error) {
+	e, err := r.Store.Enrollment(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	if !caller.Sees(e.Org) {
+		return nil, absent(id)
+	}
+	return e, nil
+}
+
+// List lists the caller's organisation's enrollments by number; an operator's list holds every organisation's. Page.Limit
+// is 1 to 1000.
+func (r *Registrar) List(ctx context.Context, caller auth.Caller, p Page) ([]*Enrollment, error) {
+	if p.Limit < 1 || p.Limit > 1000 {
+		return nil, problem.New(problem.Malformed, "limit is %d; give 1 to 1000", p.Limit)
+	}
+	if !caller.Operator && caller.Org <= 0 {
+		return nil, problem.New(problem.Unauthorized, "this caller belongs to no organisation")
+	}
+	return r.Store.Enrollments(ctx, caller.Org, p)
+}
+
+// BySerial finds the caller's enrollments with a certificate of that serial. Two issuers may have used one number, so
+// there can be more than one; none is NotFound.
+func (r *Registrar) BySerial(ctx context.Context, caller auth.Caller, serial ca.Serial) ([]*Enrollment, error) {
+	found, err := r.Store.EnrollmentsBySerial(ctx, serial)
+	if err != nil {
+		return nil, err
+	}
+	var seen []*Enrollment
+	for _, e := range found {
+		if caller.Sees(e.Org) {
+			seen = append(seen, e)
+		}
+	}
+	if len(seen) == 0 {
+		return nil, problem.New(problem.NotFound, "no certificate has serial %s", serial)
+	}
+	return seen, nil
+}
+
+// Revocation asks for one certificate to be revoked.
+type Revocation struct {
+	Issuer string
+	Serial ca.Serial
+	Reason ca.Reason
+}
+
+// Revoke revokes a certificate that the caller asked for itself, or any if it is the operator. A certificate of another
+// organisation is NotFound. Durable on return: the journal and the store hold the revocation.
+func (r *Registrar) Revoke(ctx context.Context, caller auth.Caller, rev Revocation) error {
+	c, err := r.Certificate(ctx, rev.Issuer, rev.Serial)
+	if err != nil {
+		return err
+	}
+	if !caller.Sees(auth.OrgID(c.Requester.Org)) {
+		return problem.New(problem.NotFound, "no certificate has serial %s", rev.Serial)
+	}
+	if !caller.Operator && c.Requester.Principal != caller.Principal {
+		return problem.New(problem.Unauthorized, "this certificate was issued to another account; its own account or its private key can revoke it")
+	}
+	return r.revoke(ctx, rev, caller.Principal, c)
+}
+
+// RevokeByKey revokes a certificate for whoever proved possession of its private key (RFC 8555, 7.6): key is the proven
+// public key, in the form x509 gives it.
+func (r *Registrar) RevokeByKey(ctx context.Context, rev Revocation, key crypto.PublicKey) error {
+	c, err := r.Certificate(ctx, rev.Issuer, rev.Serial)
+	if err != nil {
+		return err
+	}
+	leaf, err := x509.ParseCertificate(c.DER)
+	if err != nil {
+		return problem.Wrap(err, problem.Internal, "")
+	}
+	if k, ok := leaf.PublicKey.(interface{ Equal(crypto.PublicKey) bool }); !ok || !k.Equal(key) {
+		return problem.New(problem.Unauthorized, "the request is not signed by the certificate's own key")
+	}
+	return r.revoke(ctx, rev, "key:"+string(rev.Serial), c)
+}
+
+func (r *Registrar) revoke(ctx context.Context, rev Revocation, actor string, c *ca.Certificate) error {
+	_, err := r.Authority.Revoke(ctx, ca.RevokeRequest{
+		Issuer: rev.Issuer, Serial: rev.Serial, Reason: rev.Reason, Actor: actor, Org: c.Requester.Org,
+	})
+	return err
+}
+
+func absent(id ID) error {
+	return problem.New(problem.NotFound, "there is no enrollment %d", id)
+}

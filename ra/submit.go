@@ -1,0 +1,110 @@
+package ra
+
+import (
+	"context"
+	"time"
+
+	"github.com/gatehouse-ca/gatehouse/auth"
+	"github.com/gatehouse-ca/gatehouse/ca"
+	"github.com/gatehouse-ca/gatehouse/identifier"
+	"github.com/gatehouse-ca/gatehouse/policy"
+	"github.com/gatehouse-ca/gatehouse/problem"
+)
+
+const (
+	// lease is how long one worker may take over one attempt before another may start the next. It is longer than any
+	// signing deadline, so a worker that is merely slow is not overtaken.
+	lease = time.Minute
+	// maxAttempts bounds how often an enrollment that passed policy is tried before it fails; with the back-off below
+	// that is about an hour and a half.
+	maxAttempts = 16
+	firstDelay  = 5 * time.Second
+	maxDelay    = 10 * time.Minute
+)
+
+// Request asks for one certificate.
+type Request struct {
+	Door        Door
+	Profile     string
+	ProfileHash string // as the door pinned it; empty pins it now
+	Names       []identifier.Identifier
+	CSR         []byte // DER
+	Proofs      []policy.Proven
+	Claims      []Claim
+	// Begin gives the door's own fact that is recorded in the same commit as the first intent, once the enrollment has a
+	// number. Nil if the door has none.
+	Begin func(ID) any
+}
+
+// Submit asks for a certificate under a profile without approvals, and waits for it.
+//
+// An error means that nothing was recorded: the request was refused (BadCSR, RejectedIdentifier, Unauthorized, …), the
+// object behind Begin moved on first (Conflict), or nothing can be issued now (Unavailable). An enrollment that comes back
+// still Requested was accepted and will be finished, or failed, by [Registrar.Sweep].
+func (r *Registrar) Submit(ctx context.Context, caller auth.Caller, req Request) (*Enrollment, error) {
+	profile, ok := r.Profiles[req.Profile]
+	if !ok || !r.Allowed(caller.Org, req.Profile) {
+		return nil, problem.New(problem.Unauthorized, "the profile %q is not available to this organisation", req.Profile)
+	}
+	csr, err := policy.ParseCSR(req.CSR)
+	if err != nil {
+		return nil, err
+	}
+	hash := req.ProfileHash
+	if hash == "" {
+		hash = profile.Hash()
+	}
+	now := r.Now()
+	issuance := &Issuance{}
+	_, err = r.Authority.Issue(ctx, ca.Request{
+		Profile: profile,
+		Policy: policy.Request{
+			Requester:   policy.Requester{Org: int32(caller.Org), Door: string(req.Door), Principal: caller.Principal},
+			ProfileHash: hash, Names: req.Names, CSR: csr, Proofs: req.Proofs, Now: now,
+		},
+		// The number is taken only after policy has accepted: refused requests must not use numbers up.
+		Begin: func(ctx context.Context, d *policy.Decision) (int64, ca.Owner, error) {
+			id, err := r.Store.NextEnrollment(ctx)
+			if err != nil {
+				return 0, nil, err
+			}
+			issuance.Enrollment = &Enrollment{
+				ID: id, Org: caller.Org, Door: req.Door, Requester: caller.Principal,
+				Profile: req.Profile, ProfileHash: hash, Names: d.Names, CommonName: d.CommonName,
+				Created: now.UTC().Truncate(time.Second), Claims: req.Claims, Phase: Requested,
+				CSR: req.CSR, Proofs: req.Proofs, Due: now.Add(lease), Attempts: 1,
+			}
+			if req.Begin != nil {
+				issuance.Begin = req.Begin(id)
+			}
+			return int64(id), issuance, nil
+		},
+	})
+	if err == nil {
+		return issuance.Enrollment, nil
+	}
+	if issuance.Enrollment == nil || issuance.Enrollment.Version == [16]byte{} {
+		return nil, err
+	}
+	// The intent was recorded: the enrollment exists and is owed an outcome.
+	r.Log.Warn("issuance did not finish; it will be tried again", "enrollment", issuance.Enrollment.ID, "error", err)
+	return r.postpone(ctx, issuance.Enrollment), nil
+}
+
+// postpone makes the next attempt due after a back-off instead of at the end of the lease. If that cannot be recorded the
+// lease stands, and the attempt comes later.
+func (r *Registrar) postpone(ctx context.Context, e *Enrollment) *Enrollment {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+	defer cancel()
+	if current, err := r.Store.Enrollment(ctx, e.ID); err == nil {
+		e = current
+	}
+	if e.Phase != Requested {
+		return e
+	}
+	delay := min(firstDelay<<min(e.Attempts-1, 10), maxDelay)
+	if err := r.Store.TakeEnrollment(ctx, e, r.Now().Add(delay)); err != nil {
+		r.Log.Warn("postponing an enrollment failed", "enrollment", e.ID, "error", err)
+	}
+	return e
+}

@@ -1,0 +1,122 @@
+package ra
+
+import (
+	"context"
+	"time"
+
+	"github.com/gatehouse-ca/gatehouse/auth"
+	"github.com/gatehouse-ca/gatehouse/ca"
+	"github.com/gatehouse-ca/gatehouse/policy"
+	"github.com/gatehouse-ca/gatehouse/problem"
+)
+
+// sweepBatch bounds how many enrollments one turn of the sweep takes over.
+const sweepBatch = 50
+
+// Sweep goes on with enrollments whose worker died or whose back-off is over: at most 50 a turn. It is safe to run in
+// several processes at once; one alone wins each enrollment.
+func (r *Registrar) Sweep(ctx context.Context) error {
+	return r.sweep(ctx, r.Now())
+}
+
+// Recover is a Sweep that does not wait for leases to run out. It is for the start of a process that has the store to
+// itself: whatever is leased in it, the worker is dead.
+func (r *Registrar) Recover(ctx context.Context) error {
+	return r.sweep(ctx, r.Now().Add(lease))
+}
+
+func (r *Registrar) sweep(ctx context.Context, until time.Time) error {
+	due, err := r.Store.DueEnrollments(ctx, until, sweepBatch)
+	if err != nil {
+		return err
+	}
+	for _, e := range due {
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if err := r.resume(ctx, e); err != nil {
+			r.Log.Warn("resuming an enrollment failed", "enrollment", e.ID, "attempt", e.Attempts, "error", err)
+		}
+	}
+	return nil
+}
+
+// resume makes one more attempt. The intent of the attempt before is closed first, under the precondition that it is
+// still open: if its signature was recorded meanwhile the enrollment is finished, and if it comes later it is refused.
+func (r *Registrar) resume(ctx context.Context, e *Enrollment) error {
+	e.Attempts++
+	if err := r.Store.TakeEnrollment(ctx, e, r.Now().Add(lease)); err != nil {
+		if problem.Is(err, problem.Conflict) {
+			return nil // another worker has it, or it is finished
+		}
+		return err
+	}
+	if e.Serial != "" {
+		if err := r.Authority.Abandon(ctx, e.Issuer, e.Serial); err != nil && !problem.Is(err, problem.Conflict) {
+			return err
+		}
+	}
+	err := r.reissue(ctx, e)
+	if err == nil || problem.Is(err, problem.Conflict) {
+		return err
+	}
+	if final(err) || e.Attempts >= maxAttempts {
+		p := problem.From(err)
+		return r.fail(ctx, e, Failure{Kind: p.Kind, Detail: p.Detail, At: r.Now().UTC().Truncate(time.Second)})
+	}
+	r.postpone(ctx, e)
+	return err
+}
+
+// final reports whether trying again cannot help: policy has refused, for example because a proof ran out or the profile
+// has changed since.
+func final(err error) bool {
+	switch problem.From(err).Kind {
+	case problem.Internal, problem.Unavailable, problem.Conflict, problem.RateLimited:
+		return false
+	default:
+		return true
+	}
+}
+
+func (r *Registrar) reissue(ctx context.Context, e *Enrollment) error {
+	profile, ok := r.Profiles[e.Profile]
+	if !ok || !r.Allowed(e.Org, e.Profile) {
+		return problem.New(problem.Unauthorized, "the profile %q is no longer available to this organisation", e.Profile)
+	}
+	csr, err := policy.ParseCSR(e.CSR)
+	if err != nil {
+		return err
+	}
+	issuance := &Issuance{Enrollment: e}
+	_, err = r.Authority.Issue(ctx, ca.Request{
+		Profile: profile,
+		Policy: policy.Request{
+			Requester:   policy.Requester{Org: int32(e.Org), Door: string(e.Door), Principal: e.Requester},
+			ProfileHash: e.ProfileHash, Names: e.Names, CSR: csr, Proofs: e.Proofs, Now: r.Now(),
+		},
+		Begin: func(context.Context, *policy.Decision) (int64, ca.Owner, error) { return int64(e.ID), issuance, nil },
+	})
+	*e = *issuance.Enrollment
+	return err
+}
+
+// fail ends an enrollment, unless its certificate was recorded after all.
+func (r *Registrar) fail(ctx context.Context, e *Enrollment, f Failure) error {
+	current, err := r.Store.Enrollment(ctx, e.ID)
+	if err != nil {
+		return err
+	}
+	if current.Phase != Requested {
+		return nil
+	}
+	if current.Serial != "" {
+		if err := r.Authority.Abandon(ctx, current.Issuer, current.Serial); err != nil && !problem.Is(err, problem.Conflict) {
+			return err
+		}
+	}
+	return r.Store.FailEnrollment(ctx, current, f)
+}
+
+// Operator is the caller behind the admin socket.
+func Operator(principal string) auth.Caller { return auth.Caller{Principal: principal, Operator: true} }
