@@ -1,0 +1,87 @@
+package acme
+
+import (
+	"context"
+	"net/http"
+
+	"github.com/gatehouse-ca/gatehouse/auth"
+	"github.com/gatehouse-ca/gatehouse/policy"
+	"github.com/gatehouse-ca/gatehouse/problem"
+)
+
+// wireDirectory is RFC 8555, 7.1.1. What is not built is not named.
+type wireDirectory struct {
+	NewNonce   string   `json:"newNonce"`
+	NewAccount string   `json:"newAccount"`
+	NewOrder   string   `json:"newOrder"`
+	RevokeCert string   `json:"revokeCert"`
+	Meta       wireMeta `json:"meta"`
+}
+
+type wireMeta struct {
+	TermsOfService          string `json:"termsOfService,omitempty"`
+	Website                 string `json:"website,omitempty"`
+	ExternalAccountRequired bool   `json:"externalAccountRequired"`
+}
+
+// directory answers GET of a directory: the default one, an organisation's, or an organisation's with one profile.
+func (s *Server) directory(_ context.Context, req *signed) (*reply, error) {
+	if _, _, err := s.offer(req.target); err != nil {
+		return nil, err
+	}
+	in := req.target
+	return &reply{value: &wireDirectory{
+		NewNonce:   s.links.to(target{resource: resNewNonce}),
+		NewAccount: s.links.to(target{resource: resNewAccount, org: in.org}),
+		NewOrder:   s.links.to(target{resource: resNewOrder, org: in.org, profile: in.profile}),
+		RevokeCert: s.links.to(target{resource: resRevoke}),
+		Meta:       wireMeta{TermsOfService: s.TermsURL, Website: s.Website},
+	}}, nil
+}
+
+// organisation is the one that a directory, new-account or new-order URL belongs to.
+func (s *Server) organisation(t target) (auth.Org, error) {
+	if t.org == "" {
+		return s.Organisations.Default(), nil
+	}
+	org, ok := s.Organisations.BySlug(t.org)
+	if !ok {
+		return auth.Org{}, errAbsent
+	}
+	return org, nil
+}
+
+// offer is the organisation and the profile behind a directory or new-order URL. A profile that the organisation may not
+// use looks absent.
+func (s *Server) offer(t target) (auth.Org, *policy.Profile, error) {
+	org, err := s.organisation(t)
+	if err != nil {
+		return auth.Org{}, nil, err
+	}
+	name := t.profile
+	if name == "" {
+		name = s.DefaultProfile
+	}
+	profile, ok := s.Profiles[name]
+	if !ok || !s.Allowed(org.ID, name) {
+		return auth.Org{}, nil, errAbsent
+	}
+	return org, profile, nil
+}
+
+// index is the directory that a URL belongs to (RFC 8555, 7.1). URLs of objects belong to the default one: an object's
+// organisation is not for everybody who knows its URL.
+func (s *Server) index(t target) string {
+	return s.links.to(target{resource: resDirectory, org: t.org, profile: t.profile})
+}
+
+// newNonce answers HEAD with 200 and GET with 204 (RFC 8555, 7.2). The nonce is in every answer's header.
+func (s *Server) newNonce(_ context.Context, req *signed) (*reply, error) {
+	switch req.method {
+	case http.MethodHead:
+		return &reply{}, nil
+	case http.MethodGet:
+		return &reply{status: http.StatusNoContent}, nil
+	}
+	return nil, problem.New(problem.MethodNotAllowed, "use HEAD or GET here")
+}

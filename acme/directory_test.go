@@ -1,0 +1,82 @@
+package acme
+
+import (
+	"net/http"
+	"strings"
+	"testing"
+)
+
+func TestDirectories(t *testing.T) {
+	w := newWorld(t, func(c *Config) { c.TermsURL, c.Website = "https://example.com/terms", "https://example.com" })
+	for path, want := range map[string][2]string{
+		"/acme/directory":                 {"/acme/r/new-account", "/acme/r/new-order"},
+		"/acme/in/other/directory":        {"/acme/r/new-account/in/other", "/acme/r/new-order/in/other"},
+		"/acme/in/other/secret/directory": {"/acme/r/new-account/in/other", "/acme/r/new-order/in/other/secret"},
+	} {
+		a := w.get(http.MethodGet, path).want(t, http.StatusOK)
+		d := a.decode(t)
+		if d["newAccount"] != base+want[0] || d["newOrder"] != base+want[1] || d["newNonce"] != base+"/acme/r/new-nonce" ||
+			d["revokeCert"] != base+"/acme/r/revoke-cert" {
+			t.Errorf("RFC 8555, 7.1.1: %s: %s", path, a.body)
+		}
+		if _, named := d["keyChange"]; named {
+			t.Error("the directory names what is not built")
+		}
+		meta := d["meta"].(map[string]any)
+		if meta["termsOfService"] != "https://example.com/terms" || meta["website"] != "https://example.com" {
+			t.Error(meta)
+		}
+		if a.header.Get("Content-Type") != "application/json" || a.header.Get("Link") != "" {
+			t.Error(a.header)
+		}
+	}
+	if a := w.get(http.MethodHead, "/acme/directory").want(t, http.StatusOK); len(a.body) != 0 {
+		t.Error("HEAD has a body")
+	}
+	// What does not exist and what is not offered look the same.
+	nothing := w.get(http.MethodGet, "/acme/in/nobody/directory").wantProblem(t, http.StatusNotFound, "malformed")
+	for _, path := range []string{"/acme/in/main/nothing/directory", "/acme/in/main/secret/directory"} {
+		if d := w.get(http.MethodGet, path).wantProblem(t, http.StatusNotFound, "malformed"); d["detail"] != nothing["detail"] {
+			t.Errorf("%s: %v", path, d)
+		}
+	}
+	w.get(http.MethodPost, "/acme/directory").wantProblem(t, http.StatusMethodNotAllowed, "malformed")
+}
+
+func TestIndexLink(t *testing.T) {
+	w := newWorld(t)
+	for path, directory := range map[string]string{
+		"/acme/r/new-nonce":                 "/acme/directory",
+		"/acme/r/new-order/in/other/secret": "/acme/in/other/secret/directory",
+		"/acme/nothing":                     "/acme/directory",
+	} {
+		// RFC 8555, 7.1
+		if got, want := w.get(http.MethodGet, path).header.Get("Link"), `<`+base+directory+`>;rel="index"`; got != want {
+			t.Errorf("%s: %s, want %s", path, got, want)
+		}
+	}
+}
+
+func TestOrganisationsAreApart(t *testing.T) {
+	w := newWorld(t)
+	c := w.accountAt("/acme/r/new-account/in/other")
+	// An account of one organisation does not exist in another's directories.
+	unknown := w.client()
+	unknown.kid = w.server.links.account(AccountID(newID()))
+	want := unknown.post("/acme/r/new-order", identifiers("a.example.com")).wantProblem(t, http.StatusBadRequest, "accountDoesNotExist")
+	for _, path := range []string{"/acme/r/new-order", "/acme/r/new-order/in/main", "/acme/r/new-order/in/main/web"} {
+		if got := c.post(path, identifiers("a.example.com")).wantProblem(t, http.StatusBadRequest, "accountDoesNotExist"); got["detail"] != want["detail"] {
+			t.Errorf("%s: %v", path, got)
+		}
+	}
+	c.post("/acme/r/new-order/in/nobody", identifiers("a.example.com")).wantProblem(t, http.StatusNotFound, "malformed")
+	o := c.post("/acme/r/new-order/in/other/secret", identifiers("a.example.com")).want(t, http.StatusCreated).order(t)
+	if stored := w.store.orders[OrderID(o.url[strings.LastIndexByte(o.url, '/')+1:])]; stored.Org != 2 || stored.Profile != "secret" {
+		t.Errorf("%+v", stored)
+	}
+	// The key has its account; another organisation's directory neither makes a second nor passes the first for its own.
+	key := &client{w: w, key: c.key}
+	key.post("/acme/r/new-account", map[string]any{}).wantProblem(t, http.StatusForbidden, "unauthorized")
+	key.post("/acme/r/new-account", map[string]any{"onlyReturnExisting": true}).wantProblem(t, http.StatusBadRequest, "accountDoesNotExist")
+	key.post("/acme/r/new-account/in/nobody", map[string]any{}).wantProblem(t, http.StatusNotFound, "malformed")
+}

@@ -1,0 +1,142 @@
+package acme
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"time"
+
+	"github.com/gatehouse-ca/gatehouse/acme/jws"
+	"github.com/gatehouse-ca/gatehouse/identifier"
+	"github.com/gatehouse-ca/gatehouse/policy"
+	"github.com/gatehouse-ca/gatehouse/problem"
+)
+
+const (
+	// maxIdentifiers is what one order may name, before duplicates are folded; a profile may allow fewer names.
+	maxIdentifiers = 100
+	// reuseMargin is the least life an authorization must have left to serve a new order, so that a client is not given
+	// one that lapses while it works.
+	reuseMargin = time.Hour
+)
+
+// orderRequest is RFC 8555, 7.4.
+type orderRequest struct {
+	Identifiers []wireIdentifier `json:"identifiers"`
+	NotBefore   *string          `json:"notBefore"`
+	NotAfter    *string          `json:"notAfter"`
+}
+
+// newOrder makes an order under the profile of the directory it was asked at.
+func (s *Server) newOrder(ctx context.Context, req *signed) (*reply, error) {
+	org, profile, err := s.offer(req.target)
+	if err != nil {
+		return nil, err
+	}
+	// An account exists in one organisation; at another's directory it does not.
+	if req.account.Org != org.ID {
+		return nil, errNoAccount
+	}
+	var in orderRequest
+	if err := jws.DecodeStrict(req.payload, &in); err != nil {
+		return nil, err
+	}
+	names, err := in.names(profile)
+	if err != nil {
+		return nil, err
+	}
+	usable, err := s.Store.UsableAuthorizations(ctx, req.account.ID, names)
+	if err != nil {
+		return nil, err
+	}
+	order, all, fresh := s.plan(req.account, profile, names, usable)
+	if err := s.Store.CreateOrder(ctx, order, fresh); err != nil {
+		return nil, err
+	}
+	rep := s.renderOrder(order, Facts{Authorizations: all})
+	rep.status = http.StatusCreated
+	return rep, nil
+}
+
+// names are the order's identifiers, sorted and each once, if the profile would issue for them.
+func (in *orderRequest) names(profile *policy.Profile) ([]identifier.Identifier, error) {
+	switch {
+	case len(in.Identifiers) == 0:
+		return nil, problem.New(problem.Malformed, `"identifiers" must name at least one DNS name`)
+	case len(in.Identifiers) > maxIdentifiers:
+		return nil, problem.New(problem.Malformed, `"identifiers" has %d entries; at most %d are taken`, len(in.Identifiers), maxIdentifiers)
+	case in.NotBefore != nil || in.NotAfter != nil:
+		// RFC 8555, 7.4 lets a server refuse dates; ignoring them would issue something else than was asked for.
+		return nil, problem.New(problem.Malformed, `"notBefore" and "notAfter" are not supported; leave them out, the profile decides the validity`)
+	}
+	names := make([]identifier.Identifier, 0, len(in.Identifiers))
+	var parts []problem.Part
+	for _, given := range in.Identifiers {
+		name, err := identifier.Parse(given.Type, given.Value)
+		if part, refused := refuse(name, err, profile); refused {
+			parts = append(parts, part)
+			continue
+		}
+		names = append(names, name)
+	}
+	if len(parts) > 0 {
+		return nil, refusal(parts, len(in.Identifiers))
+	}
+	names = identifier.SortUnique(names)
+	return names, profile.CheckNames(names)
+}
+
+// refuse says why an identifier cannot be part of any order.
+func refuse(name identifier.Identifier, err error, profile *policy.Profile) (problem.Part, bool) {
+	if parse, ok := errors.AsType[*identifier.ParseError](err); ok {
+		kind := problem.Malformed
+		if parse.UnknownType { // RFC 8555, 7.4
+			kind = problem.UnsupportedIdentifier
+		}
+		return problem.Part{Kind: kind, Detail: parse.Error()}, true
+	}
+	switch {
+	case err != nil:
+		return problem.Part{Kind: problem.Malformed, Detail: "this is no identifier"}, true
+	case name.Type() != identifier.DNS:
+		return problem.Part{Identifier: name, Kind: problem.UnsupportedIdentifier, Detail: `only identifiers of type "dns" are supported`}, true
+	case len(profile.MethodsFor(name)) == 0: // RFC 8555, 8.3: http-01 proves no wildcard, for example
+		return problem.Part{Identifier: name, Kind: problem.RejectedIdentifier, Detail: "no validation method of this profile can prove control of this name"}, true
+	}
+	return problem.Part{}, false
+}
+
+// refusal joins what is wrong with several identifiers (RFC 8555, 6.7.1).
+func refusal(parts []problem.Part, of int) error {
+	if len(parts) == 1 {
+		return problem.New(parts[0].Kind, "%s", parts[0].Detail).WithParts(parts)
+	}
+	return problem.New(parts[0].Kind, "%d of %d identifiers are refused", len(parts), of).WithParts(parts)
+}
+
+// plan is the order and all its authorizations, in the sequence of names, of which fresh are new.
+func (s *Server) plan(account *Account, profile *policy.Profile, names []identifier.Identifier, usable []*Authorization) (o *Order, all, fresh []*Authorization) {
+	now := s.now()
+	o = &Order{
+		ID: OrderID(newID()), Account: account.ID, Org: account.Org,
+		Profile: profile.Name(), ProfileHash: profile.Hash(),
+		Names: names, Authzs: make([]AuthzID, len(names)), Created: now, Expires: now.Add(s.OrderLifetime),
+	}
+	all = make([]*Authorization, len(names))
+	for i, name := range names {
+		var a *Authorization
+		if i < len(usable) {
+			a = usable[i]
+		}
+		if !a.serves(name, account, profile, now) {
+			a = newAuthorization(account, profile, name, now, now.Add(s.AuthorizationLifetime))
+			fresh = append(fresh, a)
+		}
+		all[i], o.Authzs[i] = a, a.ID
+		// An order cannot be finalized once one of its authorizations lapsed, and says so.
+		if a.Expires.Before(o.Expires) {
+			o.Expires = a.Expires
+		}
+	}
+	return o, all, fresh
+}

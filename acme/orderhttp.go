@@ -1,0 +1,99 @@
+package acme
+
+import (
+	"context"
+	"time"
+
+	"github.com/gatehouse-ca/gatehouse/identifier"
+	"github.com/gatehouse-ca/gatehouse/problem"
+)
+
+// ordersPage is how many orders one page of an account's list holds.
+const ordersPage = 100
+
+// wireIdentifier is RFC 8555, 9.7.7.
+type wireIdentifier struct {
+	Type  string `json:"type"`
+	Value string `json:"value"`
+}
+
+func renderIdentifier(id identifier.Identifier) *wireIdentifier {
+	return &wireIdentifier{Type: string(id.Type()), Value: id.Value()}
+}
+
+// wireOrder is RFC 8555, 7.1.3.
+type wireOrder struct {
+	Status         Status            `json:"status"`
+	Expires        string            `json:"expires"`
+	Identifiers    []*wireIdentifier `json:"identifiers"`
+	Authorizations []string          `json:"authorizations"`
+	Finalize       string            `json:"finalize"`
+	Certificate    string            `json:"certificate,omitempty"`
+	Error          *wireProblem      `json:"error,omitempty"`
+}
+
+// renderOrder is the order as its account sees it now. Every answer that shows one order carries its URL as Location:
+// clients that finalize look for it there (RFC 8555, 7.4), and elsewhere it does no harm.
+func (s *Server) renderOrder(o *Order, f Facts) *reply {
+	w := &wireOrder{
+		Status:         o.Status(s.Now(), f),
+		Expires:        o.Expires.UTC().Format(time.RFC3339),
+		Identifiers:    make([]*wireIdentifier, len(o.Names)),
+		Authorizations: make([]string, len(o.Authzs)),
+		Finalize:       s.links.to(target{resource: resFinalize, order: o.ID}),
+	}
+	for i, name := range o.Names {
+		w.Identifiers[i] = renderIdentifier(name)
+	}
+	for i, id := range o.Authzs {
+		w.Authorizations[i] = s.links.authz(id)
+	}
+	rep := &reply{location: s.links.order(o.ID), value: w}
+	switch w.Status {
+	case StatusValid:
+		id := CertificateID{Issuer: f.Enrollment.Issuer, Serial: f.Enrollment.Serial}
+		w.Certificate = s.links.to(target{resource: resCertificate, certificate: &id})
+	case StatusProcessing: // RFC 8555, 7.4
+		rep.retryAfter = pollAfter
+	case StatusInvalid:
+		if e := o.failure(f); e != nil {
+			w.Error = renderProblem(e)
+		}
+	}
+	return rep
+}
+
+// order reads one order.
+func (s *Server) order(ctx context.Context, req *signed) (*reply, error) {
+	facts, err := s.Store.OrderFacts(ctx, req.order)
+	if err != nil {
+		return nil, err
+	}
+	return s.renderOrder(req.order, facts), nil
+}
+
+// orders lists the account's orders, newest first, page by page (RFC 8555, 7.1.2.1). Orders that lapsed unfinished are
+// left out; whether an unexpired one is invalid would take a read each, so those are in.
+func (s *Server) orders(ctx context.Context, req *signed) (*reply, error) {
+	page, next, err := s.Store.Orders(ctx, req.account.ID, req.target.cursor, ordersPage)
+	if err != nil {
+		if problem.Is(err, problem.NotFound) {
+			return nil, errAbsent
+		}
+		return nil, err
+	}
+	now := s.Now()
+	list := struct {
+		Orders []string `json:"orders"`
+	}{Orders: make([]string, 0, len(page))}
+	for _, o := range page {
+		if o.Enrollment != 0 || now.Before(o.Expires) {
+			list.Orders = append(list.Orders, s.links.order(o.ID))
+		}
+	}
+	rep := &reply{value: &list}
+	if next != "" {
+		rep.next = s.links.to(target{resource: resOrders, account: req.account.ID, cursor: next})
+	}
+	return rep, nil
+}

@@ -1,0 +1,231 @@
+package acme
+
+import (
+	"context"
+	"crypto"
+	"crypto/x509"
+	"encoding/pem"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"time"
+
+	"github.com/gatehouse-ca/gatehouse/audit"
+	"github.com/gatehouse-ca/gatehouse/auth"
+	"github.com/gatehouse-ca/gatehouse/dcv"
+	"github.com/gatehouse-ca/gatehouse/internal/work"
+	"github.com/gatehouse-ca/gatehouse/policy"
+	"github.com/gatehouse-ca/gatehouse/problem"
+	"github.com/gatehouse-ca/gatehouse/ra"
+)
+
+// Registrar is the registration authority as this door uses it (ra.Registrar).
+type Registrar interface {
+	// Submit asks for a certificate and waits for it. An error means that nothing was recorded; Conflict, that the order
+	// had moved on. An enrollment that is still requested will be finished in the background.
+	Submit(ctx context.Context, caller auth.Caller, req ra.Request) (*ra.Enrollment, error)
+	// Revoke revokes a certificate that the caller asked for.
+	Revoke(ctx context.Context, caller auth.Caller, rev ra.Revocation) error
+	// RevokeByKey revokes a certificate for whoever proved possession of its private key.
+	RevokeByKey(ctx context.Context, rev ra.Revocation, key crypto.PublicKey) error
+}
+
+// Validator proves control over a name (dcv). The record says what was seen, whatever came of it, and may be nil. The
+// error is a *problem.Error.
+type Validator interface {
+	Check(ctx context.Context, req dcv.Request) (*dcv.Proof, *dcv.Record, error)
+}
+
+// Journal is the audit journal as this door needs it: durable on return, or an error and then the request fails.
+type Journal interface {
+	Append(ctx context.Context, events ...audit.Event) error
+}
+
+// Config is what a Server needs. Fields without a default are required.
+type Config struct {
+	// PublicURLs are the gateway's own URLs, without a trailing slash: the first is written into answers, all are accepted
+	// in "url" and "kid" (RFC 8555, 6.2 and 6.4).
+	PublicURLs     []string
+	Organisations  *auth.Directory
+	Profiles       map[string]*policy.Profile
+	DefaultProfile string // the one a directory serves whose URL names none
+	// Allowed says whether an organisation may use a profile.
+	Allowed func(org auth.OrgID, profile string) bool
+	// Issuers names every issuer whose certificates can be downloaded and revoked here, Chain gives one's certificates as
+	// PEM: its own first, each certified by the next.
+	Issuers []string
+	Chain   func(issuer string) []byte
+
+	Store     Store
+	Registrar Registrar
+	Validator Validator
+	Journal   Journal
+	Work      *work.Group // runs what outlives a request
+
+	TermsURL string // terms of service that a new account must agree to; empty: there are none
+	Website  string // shown in the directory; may be empty
+
+	OrderLifetime         time.Duration // default 7 days
+	AuthorizationLifetime time.Duration // how long a new authorization may stay pending; default 7 days
+	ChallengeWait         time.Duration // how long an answer waits for a validation; default 100 ms
+	FinalizeWait          time.Duration // how long an answer waits for a certificate; default 2 s
+	// Validations is how many may be under way in this process, waiting for a slot of dcv or running; default 1024.
+	// Further ones stay with the store until there is room.
+	Validations int
+
+	Now func() time.Time // nil: time.Now
+	Log *slog.Logger     // nil: discarded
+}
+
+func (c *Config) setDefaults() {
+	const week = 7 * 24 * time.Hour
+	set := func(d *time.Duration, value time.Duration) {
+		if *d == 0 {
+			*d = value
+		}
+	}
+	set(&c.OrderLifetime, week)
+	set(&c.AuthorizationLifetime, week)
+	set(&c.ChallengeWait, 100*time.Millisecond)
+	set(&c.FinalizeWait, 2*time.Second)
+	if c.Validations == 0 {
+		c.Validations = 1024
+	}
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+}
+
+func (c *Config) check() error {
+	switch {
+	case c.Organisations == nil, c.Allowed == nil, c.Chain == nil, c.Store == nil, c.Registrar == nil,
+		c.Validator == nil, c.Journal == nil, c.Work == nil:
+		return fmt.Errorf("acme: a required field of the configuration is missing")
+	case c.Profiles[c.DefaultProfile] == nil:
+		return fmt.Errorf("acme: the default profile %q is not configured", c.DefaultProfile)
+	case c.OrderLifetime < 0 || c.AuthorizationLifetime < 0 || c.ChallengeWait < 0 || c.FinalizeWait < 0 || c.Validations < 0:
+		return fmt.Errorf("acme: a lifetime, wait or number in the configuration is negative")
+	}
+	return nil
+}
+
+// Server is the ACME door: an http.Handler for everything below /acme/. It is safe for concurrent use.
+type Server struct {
+	Config
+	log         *slog.Logger
+	links       links
+	nonces      *nonces
+	issuers     []issuer
+	validations validations
+	finalizing  finalizing
+}
+
+// issuer is how a certificate to be revoked is recognised.
+type issuer struct {
+	name        string
+	certificate *x509.Certificate
+}
+
+// New makes a Server and starts its sweeps on Config.Work. It reads the nonce keys, so it fails if the store cannot
+// serve.
+func New(ctx context.Context, c Config) (*Server, error) {
+	if err := c.check(); err != nil {
+		return nil, err
+	}
+	c.setDefaults()
+	s := &Server{Config: c, log: c.Log}
+	var err error
+	if s.links, err = newLinks(c.PublicURLs); err != nil {
+		return nil, err
+	}
+	for _, name := range c.Issuers {
+		block, _ := pem.Decode(c.Chain(name))
+		if block == nil {
+			return nil, fmt.Errorf("acme: the chain of issuer %q holds no PEM", name)
+		}
+		certificate, err := x509.ParseCertificate(block.Bytes)
+		if err != nil {
+			return nil, fmt.Errorf("acme: the certificate of issuer %q: %w", name, err)
+		}
+		s.issuers = append(s.issuers, issuer{name, certificate})
+	}
+	if s.nonces, err = newNonces(ctx, c.Store, c.Now); err != nil {
+		return nil, fmt.Errorf("acme: reading the nonce keys: %w", err)
+	}
+	s.validations.init(c.Validations)
+	s.finalizing.init()
+	s.startSweeps()
+	return s, nil
+}
+
+// now is the time as records hold it: UTC, whole seconds.
+func (s *Server) now() time.Time { return s.Now().UTC().Truncate(time.Second) }
+
+// ServeHTTP answers one request. Bodies are bounded here; the listener bounds time.
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	h := w.Header()
+	h.Set("Cache-Control", "no-store")         // RFC 8555, 7.2, and nothing else here is worth caching
+	h.Set("Replay-Nonce", s.nonces.fresh())    // RFC 8555, 6.5: on successes it must be, on errors it should be
+	h.Set("X-Content-Type-Options", "nosniff") // names in problem documents are the client's own words
+	t, ok := parseURL(r.URL.EscapedPath(), r.URL.RawQuery)
+	if !ok || t.resource != resDirectory { // RFC 8555, 7.1
+		h.Add("Link", `<`+s.index(t)+`>;rel="index"`)
+	}
+	if !ok {
+		s.writeProblem(w, r, problem.New(problem.NotFound, "there is nothing at this URL"))
+		return
+	}
+	rep, err := s.answer(w, r, t)
+	if err == nil {
+		err = rep.write(w, r)
+	}
+	if err != nil {
+		s.writeProblem(w, r, err)
+	}
+}
+
+// endpoint is how one resource is asked.
+type endpoint struct {
+	signer  signer  // zero: the request is not signed and only read
+	payload payload // of a signed request
+	handle  func(s *Server, ctx context.Context, req *signed) (*reply, error)
+}
+
+// endpoints is the door in one screen.
+var endpoints = map[resource]endpoint{
+	resDirectory:   {handle: (*Server).directory},
+	resNewNonce:    {handle: (*Server).newNonce},
+	resNewAccount:  {byKey, object, (*Server).newAccount},
+	resNewOrder:    {byAccount, object, (*Server).newOrder},
+	resAccount:     {byAccount, objectOrNone, (*Server).account},
+	resOrders:      {byAccount, none, (*Server).orders},
+	resOrder:       {byAccount, none, (*Server).order},
+	resFinalize:    {byAccount, object, (*Server).finalize},
+	resAuthz:       {byAccount, none, (*Server).authorization},
+	resChallenge:   {byAccount, objectOrNone, (*Server).challenge},
+	resCertificate: {byAccount, none, (*Server).certificate},
+	resRevoke:      {byAccountOrKey, object, (*Server).revoke},
+}
+
+func (s *Server) answer(w http.ResponseWriter, r *http.Request, t target) (*reply, error) {
+	e := endpoints[t.resource]
+	if e.signer == 0 {
+		if r.Method != http.MethodGet && r.Method != http.MethodHead {
+			w.Header().Set("Allow", "GET, HEAD")
+			return nil, problem.New(problem.MethodNotAllowed, "use GET or HEAD here")
+		}
+		return e.handle(s, r.Context(), &signed{target: t, method: r.Method})
+	}
+	if r.Method != http.MethodPost { // RFC 8555, 6.3
+		w.Header().Set("Allow", "POST")
+		return nil, problem.New(problem.MethodNotAllowed, "use POST here; to read, POST a JWS with an empty payload (RFC 8555, 6.3)")
+	}
+	req, err := s.open(w, r, t, e)
+	if err != nil {
+		return nil, err
+	}
+	return e.handle(s, r.Context(), req)
+}

@@ -1,0 +1,88 @@
+package acme
+
+import (
+	"context"
+	"time"
+
+	"github.com/gatehouse-ca/gatehouse/ca"
+	"github.com/gatehouse-ca/gatehouse/identifier"
+	"github.com/gatehouse-ca/gatehouse/ra"
+)
+
+// Admission is what a signed request claims about itself before its signature is verified.
+type Admission struct {
+	Nonce       []byte // whose MAC and expiry have been checked
+	NonceMade   time.Time
+	NonceUntil  time.Time
+	Account     AccountID // from kid; empty for a jwk request
+	Thumbprint  string    // of the jwk; empty for a kid request. Finds the account whose key it is, if any
+	Order       OrderID   // the object the URL names; at most one of the three
+	Authz       AuthzID
+	Certificate *CertificateID
+}
+
+// Admitted is what the store knows of them. A nil pointer means absent.
+type Admitted struct {
+	Fresh       bool // the nonce was not used before
+	Account     *Account
+	Order       *Order
+	Authz       *Authorization
+	Certificate *ca.Certificate
+}
+
+// Facts are what an order's status depends on besides itself: its authorizations in the order's sequence, and its
+// enrollment once finalize began (nil before).
+type Facts struct {
+	Authorizations []*Authorization
+	Enrollment     *ra.Enrollment
+}
+
+// OrderBegun is the fact that goes into the commit of the first intent (ra.Issuance.Begin): the order, as it was read,
+// now has the enrollment. If the order changed meanwhile the commit is a Conflict.
+type OrderBegun struct {
+	Order      *Order
+	Enrollment ra.ID
+}
+
+// NonceKeys are the keys nonces are authenticated with.
+type NonceKeys struct {
+	Current, Previous [32]byte
+	Made              time.Time // of Current
+	Version           [16]byte
+}
+
+// Store is what the ACME door keeps. Every write is durable on return and a transition: it applies only if the object is
+// as it was read (its Version), else it is a Conflict and nothing changes. On success the object passed in carries its
+// new version. Every method is safe for concurrent use. Errors are *problem.Error: NotFound, Conflict or Unavailable.
+type Store interface {
+	// Admit marks the nonce used and reads what the request is about, in one round trip.
+	Admit(ctx context.Context, a Admission) (Admitted, error)
+	// CreateAccount puts a new account; Conflict if its key has one already.
+	CreateAccount(ctx context.Context, a *Account) error
+	// AccountByKey finds the account of a key's thumbprint.
+	AccountByKey(ctx context.Context, thumbprint string) (*Account, error)
+	// UpdateAccount records changed contacts, terms or status.
+	UpdateAccount(ctx context.Context, a *Account) error
+	// UsableAuthorizations finds, per name, the account's newest authorization that became valid, or nil.
+	UsableAuthorizations(ctx context.Context, account AccountID, names []identifier.Identifier) ([]*Authorization, error)
+	// CreateOrder puts an order and those of its authorizations that are new.
+	CreateOrder(ctx context.Context, o *Order, fresh []*Authorization) error
+	// OrderFacts reads what the order's status depends on, in one round trip.
+	OrderFacts(ctx context.Context, o *Order) (Facts, error)
+	// Orders lists an account's orders, newest first, behind a cursor ("" from the start); the second result is the next
+	// cursor, "" at the end.
+	Orders(ctx context.Context, account AccountID, cursor string, limit int) ([]*Order, string, error)
+	// BeginChallenge records that a validation is under way until due, when a sweep may start it again.
+	BeginChallenge(ctx context.Context, a *Authorization, due time.Time) error
+	// FinishChallenge records a validation's outcome: a proof or an error. If valid, newOrder finds the authorization by
+	// account and name from then on.
+	FinishChallenge(ctx context.Context, a *Authorization) error
+	// DueChallenges lists authorizations whose validation is under way and due, at most limit.
+	DueChallenges(ctx context.Context, now time.Time, limit int) ([]*Authorization, error)
+	// NonceKeys reads the keys, making them the first time.
+	NonceKeys(ctx context.Context) (NonceKeys, error)
+	// RotateNonceKeys puts next in place of the keys as they were read.
+	RotateNonceKeys(ctx context.Context, next NonceKeys) error
+	// SweepOrders removes list entries of orders that expired before now, at most limit; it returns how many.
+	SweepOrders(ctx context.Context, now time.Time, limit int) (int, error)
+}
