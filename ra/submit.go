@@ -87,8 +87,13 @@ func (r *Registrar) Submit(ctx context.Context, caller auth.Caller, req Request)
 		return nil, err
 	}
 	// The intent was recorded: the enrollment exists and is owed an outcome.
-	r.Log.Warn("issuance did not finish; it will be tried again", "enrollment", issuance.Enrollment.ID, "error", err)
-	return r.postpone(ctx, issuance.Enrollment), nil
+	e := r.postpone(ctx, issuance.Enrollment)
+	if e.Phase == Issued || e.Phase == Revoked {
+		// The certificate is recorded, but the journal did not take it: it is not released by this answer.
+		return nil, err
+	}
+	r.Log.Warn("issuance did not finish; it will be tried again", "enrollment", e.ID, "due", e.Due, "error", err)
+	return e, nil
 }
 
 // postpone makes the next attempt due after a back-off instead of at the end of the lease. If that cannot be recorded the
