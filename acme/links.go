@@ -31,6 +31,14 @@ const (
 	resRevoke
 )
 
+var resourceNames = [...]string{
+	"unknown", "directory", "new-nonce", "new-account", "new-order", "account", "orders", "order", "finalize", "authz",
+	"challenge", "certificate", "revoke-cert",
+}
+
+// String is the resource's name in logs and metrics.
+func (r resource) String() string { return resourceNames[r] }
+
 // target is what a URL of ours names. Only the fields of its resource are set.
 type target struct {
 	resource    resource

@@ -112,3 +112,16 @@ func FuzzParseURL(f *testing.F) {
 		}
 	})
 }
+
+func TestEveryResourceHasAName(t *testing.T) {
+	seen := map[string]bool{}
+	for r := range endpoints {
+		if r.String() == "unknown" || seen[r.String()] {
+			t.Errorf("resource %d is called %q", r, r)
+		}
+		seen[r.String()] = true
+	}
+	if len(resourceNames) != len(endpoints)+1 {
+		t.Errorf("%d names for %d resources", len(resourceNames)-1, len(endpoints))
+	}
+}

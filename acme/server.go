@@ -73,8 +73,11 @@ type Config struct {
 	// Further ones stay with the store until there is room.
 	Validations int
 
-	Now func() time.Time // nil: time.Now
-	Log *slog.Logger     // nil: discarded
+	// Observe is told of every request: the resource it named ("order", "new-nonce", …; "unknown" if none) and why it failed,
+	// nil if it did not. It is called once, before the answer ends, with the request's context. Nil: nobody is told.
+	Observe func(ctx context.Context, resource string, err error)
+	Now     func() time.Time // nil: time.Now
+	Log     *slog.Logger     // nil: discarded
 }
 
 func (c *Config) setDefaults() {
@@ -174,18 +177,22 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if !ok || t.resource != resDirectory { // RFC 8555, 7.1
 		h.Add("Link", `<`+s.index(t)+`>;rel="index"`)
 	}
-	if !ok {
-		s.writeProblem(w, r, problem.New(problem.NotFound, "there is nothing at this URL"))
-		return
+	err := error(errNowhere)
+	if ok {
+		var rep *reply
+		if rep, err = s.answer(w, r, t); err == nil {
+			err = rep.write(w, r)
+		}
 	}
-	rep, err := s.answer(w, r, t)
-	if err == nil {
-		err = rep.write(w, r)
+	if s.Observe != nil {
+		s.Observe(r.Context(), t.resource.String(), err)
 	}
 	if err != nil {
 		s.writeProblem(w, r, err)
 	}
 }
+
+var errNowhere = problem.New(problem.NotFound, "there is nothing at this URL")
 
 // endpoint is how one resource is asked.
 type endpoint struct {
