@@ -1,0 +1,203 @@
+package storage
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/gatehouse-ca/gatehouse/acme"
+	"github.com/gatehouse-ca/gatehouse/ca"
+	"github.com/gatehouse-ca/gatehouse/problem"
+	"github.com/gatehouse-ca/gatehouse/publish"
+	"github.com/gatehouse-ca/gatehouse/ra"
+)
+
+var (
+	_ acme.Store    = (*DB)(nil)
+	_ ca.Store      = (*DB)(nil)
+	_ publish.Store = (*DB)(nil)
+	_ ra.Store      = (*DB)(nil)
+)
+
+// retryAfter is what a client is told when the store cannot serve.
+const retryAfter = 5 * time.Second
+
+// Config is what a DB needs.
+type Config struct {
+	Engine  Engine
+	Issuers []string     // the names of the configured issuers, whose revocations WatchRevocations tells of
+	Log     *slog.Logger // nil: discarded
+}
+
+// DB is the typed state of every package over one engine. It is safe for concurrent use.
+type DB struct {
+	engine  Engine
+	issuers []string
+	log     *slog.Logger
+	marker  Version // of the store's marker as read at Open: a condition of every commit
+	numbers numbers
+}
+
+// numbers is a block of enrollment numbers taken from the sequence and not handed out yet.
+type numbers struct {
+	sync.Mutex
+	next, end int64 // next <= n < end
+}
+
+// numberBlock is how many are taken at once. What is left of a block is lost when the process ends.
+const numberBlock = 100
+
+// markerRecord is the newest schema ever written to the store.
+type markerRecord struct {
+	Schema int `cbor:"1,keyasint"`
+}
+
+// Open reads the store's marker, writing it the first time, and lifts sequences that stand behind the records.
+//
+// A store whose marker names a newer schema can be read, but every commit is refused: an older process must not write
+// what it would lose. The marker's version is a condition of each commit, so a gateway that was running when a newer one
+// raised the schema stops writing at that moment.
+func Open(ctx context.Context, c Config) (*DB, error) {
+	db := &DB{engine: c.Engine, issuers: c.Issuers, log: c.Log}
+	if db.log == nil {
+		db.log = slog.New(slog.DiscardHandler)
+	}
+	newest, err := db.readMarker(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if newest < schema {
+		if err := db.writeMarker(ctx); err != nil {
+			return nil, err
+		}
+	}
+	return db, db.liftNumbers(ctx)
+}
+
+func (db *DB) readMarker(ctx context.Context) (newest int, err error) {
+	items, err := db.engine.Get(ctx, keyMarker)
+	if err != nil {
+		return 0, fmt.Errorf("reading the store's marker: %w", err)
+	}
+	if !items[0].Found {
+		db.marker = Version{}
+		return 0, nil
+	}
+	var m markerRecord
+	if err := decode(items[0].Value, &m); err != nil {
+		return 0, fmt.Errorf("reading the store's marker: %w", err)
+	}
+	if m.Schema <= schema {
+		db.marker = items[0].Version
+	}
+	return m.Schema, nil
+}
+
+func (db *DB) writeMarker(ctx context.Context) error {
+	value, err := encode(markerRecord{Schema: schema})
+	if err != nil {
+		return err
+	}
+	b := Batch{Version: NewVersion(), Puts: []Put{{Key: keyMarker, Value: value}}}
+	if db.marker == (Version{}) {
+		b.Conditions = []Condition{{Key: keyMarker, Want: Absent}}
+	} else {
+		b.Conditions = []Condition{{Key: keyMarker, Want: Equals, Version: db.marker}}
+	}
+	err = db.engine.Commit(ctx, b)
+	if err != nil && !errors.Is(err, ErrConflict) && !errors.Is(err, ErrUnknown) {
+		return fmt.Errorf("writing the store's marker: %w", err)
+	}
+	_, err = db.readMarker(ctx) // ours, or that of whoever was first
+	return err
+}
+
+// liftNumbers makes sure that no number of an existing enrollment is handed out, should the sequence have gone back.
+func (db *DB) liftNumbers(ctx context.Context) error {
+	last, err := db.engine.Scan(ctx, indexAll, Range{}, Page{Limit: 1, Reverse: true})
+	if err != nil {
+		return fmt.Errorf("finding the last enrollment: %w", err)
+	}
+	if len(last) == 0 {
+		return nil
+	}
+	n, _, ok := memberParts(last[0])
+	if !ok {
+		return fmt.Errorf("index %q holds a member that is no enrollment number", indexAll)
+	}
+	return db.engine.LiftID(ctx, seqEnrollment, n)
+}
+
+// commit applies a batch and answers in the consumers' terms. On success b.Version is the version of all it put.
+func (db *DB) commit(ctx context.Context, b *Batch) error {
+	b.Version = NewVersion()
+	b.Conditions = append(b.Conditions, Condition{Key: keyMarker, Want: Equals, Version: db.marker})
+	err := db.engine.Commit(ctx, *b)
+	if errors.Is(err, ErrUnknown) {
+		err = db.settle(ctx, b, err)
+	}
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, ErrConflict):
+		return db.conflict(ctx, err)
+	default:
+		return unavailable(err)
+	}
+}
+
+// settle finds out whether a commit of unknown outcome happened: it did if a key it put carries its version.
+func (db *DB) settle(ctx context.Context, b *Batch, unknown error) error {
+	if len(b.Puts) == 0 {
+		return unknown // only hints for sweeps: whoever asked comes again
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+	defer cancel()
+	items, err := db.engine.Get(ctx, b.Puts[0].Key)
+	if err != nil {
+		return errors.Join(unknown, err)
+	}
+	if items[0].Found && items[0].Version == b.Version {
+		return nil
+	}
+	return unknown
+}
+
+// conflict tells a state that moved on from a marker that moved on.
+func (db *DB) conflict(ctx context.Context, cause error) error {
+	items, err := db.engine.Get(ctx, keyMarker)
+	if err != nil {
+		return unavailable(err)
+	}
+	if items[0].Version != db.marker {
+		return problem.Wrap(cause, problem.Unavailable, "the store is written by a newer version of the gateway; this one only reads").After(retryAfter)
+	}
+	return problem.Wrap(cause, problem.Conflict, "the object was changed at the same time; read it again")
+}
+
+func unavailable(err error) error {
+	if err == nil {
+		return nil
+	}
+	return problem.Wrap(err, problem.Unavailable, "the store does not answer; nothing was lost, try again").After(retryAfter)
+}
+
+// read gets keys, with errors in the consumers' terms.
+func (db *DB) read(ctx context.Context, keys ...Key) ([]Item, error) {
+	items, err := db.engine.Get(ctx, keys...)
+	if err != nil {
+		return nil, unavailable(err)
+	}
+	return items, nil
+}
+
+// damaged is a record that cannot be decoded: never "not found".
+func damaged(key Key, err error) error {
+	return problem.Wrap(fmt.Errorf("record %s: %w", key, err), problem.Internal, "")
+}
+
+// Healthy is nil if the store can serve and keep what it acknowledges.
+func (db *DB) Healthy(ctx context.Context) error { return db.engine.Health(ctx).Err }

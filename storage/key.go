@@ -1,0 +1,82 @@
+package storage
+
+import (
+	"encoding/binary"
+	"strconv"
+	"time"
+
+	"github.com/gatehouse-ca/gatehouse/acme"
+	"github.com/gatehouse-ca/gatehouse/auth"
+	"github.com/gatehouse-ca/gatehouse/ca"
+	"github.com/gatehouse-ca/gatehouse/identifier"
+	"github.com/gatehouse-ca/gatehouse/ra"
+)
+
+// Keys and indexes. docs/storage.md is the table of them all; every key is made in this file.
+
+const (
+	keyMarker    Key = "meta"
+	keyNonceKeys Key = "nonce-keys"
+
+	seqEnrollment = "enrollment"
+
+	indexIssuers     = "issuers"     // issuer names ever used
+	indexIntents     = "intents"     // time opened, issuer, serial: intents that are open
+	indexDue         = "due"         // time due, enrollment: requested enrollments
+	indexValidations = "validations" // time due, authorization: validations under way
+	indexOrderEnds   = "order-ends"  // time of removal, account, order
+	indexAll         = "all"         // enrollment: every organisation's
+)
+
+func keyAccount(id acme.AccountID) Key { return Key("account/" + id) }
+func keyThumbprint(t string) Key       { return Key("account-key/" + t) }
+func keyOrder(id acme.OrderID) Key     { return Key("order/" + id) }
+func keyAuthz(id acme.AuthzID) Key     { return Key("authz/" + id) }
+
+func keyUsable(account acme.AccountID, name identifier.Identifier) Key {
+	return Key("usable/" + string(account) + "/" + name.String())
+}
+
+func keyEnrollment(id ra.ID) Key { return Key("enrollment/" + strconv.FormatInt(int64(id), 10)) }
+
+func keyClaim(c ra.Claim) Key {
+	// The scope's length keeps ("a/b", "c") and ("a", "b/c") apart.
+	return Key("claim/" + string(c.Door) + "/" + strconv.Itoa(len(c.Scope)) + "/" + c.Scope + "/" + c.Name)
+}
+
+func keyCertificate(issuer string, serial ca.Serial) Key {
+	return Key("certificate/" + issuer + "/" + string(serial))
+}
+
+func keyCRL(issuer string, shard int) Key {
+	return Key("crl/" + issuer + "/" + strconv.Itoa(shard))
+}
+
+func indexOrders(account acme.AccountID) string { return "orders/" + string(account) }
+func indexOrg(org auth.OrgID) string            { return "org/" + strconv.Itoa(int(org)) }
+func indexRevoked(issuer string) string         { return "revoked/" + issuer }
+
+func topicRevoked(issuer string) string { return "revoked/" + issuer }
+
+// member joins a number that sorts and a name.
+func member(n int64, name string) []byte {
+	b := make([]byte, 8, 8+len(name))
+	binary.BigEndian.PutUint64(b, uint64(n))
+	return append(b, name...)
+}
+
+// memberParts takes apart what member made; ok is false for anything shorter than its number.
+func memberParts(m []byte) (n int64, name string, ok bool) {
+	if len(m) < 8 {
+		return 0, "", false
+	}
+	return int64(binary.BigEndian.Uint64(m)), string(m[8:]), true
+}
+
+// timeMember is member with a time to the millisecond.
+func timeMember(t time.Time, name string) []byte { return member(t.UnixMilli(), name) }
+
+// until is the range of timeMembers up to and including t.
+func until(t time.Time) Range { return Range{To: member(t.UnixMilli()+1, "")} }
+
+func idMember(id ra.ID) []byte { return member(int64(id), "") }
