@@ -1,0 +1,83 @@
+package dcv
+
+import (
+	"fmt"
+	"net/netip"
+	"time"
+
+	"github.com/gatehouse-ca/gatehouse/problem"
+)
+
+// Record is what one validation saw, for the authorization's record: whoever reads it can tell why the validation ended
+// as it did without repeating it. It never holds a response body, nor any other text a validated server sent except the
+// redirect targets, which are cut to a readable length. Texts are plain sentences for people, not for programs.
+type Record struct {
+	Started time.Time     // UTC
+	Waited  time.Duration // for a free slot, before the deadline began to run
+	Took    time.Duration // without Waited
+	Hops    []Hop         // the first request, then one for each redirect that was followed
+	Advice  string        // what the applicant should change; after a success, what only just worked
+}
+
+// Hop is one request of a validation.
+type Hop struct {
+	URL       string
+	Lookups   []Lookup       // every question that was sent; empty for an IP address
+	Addresses []Address      // every address that was found, IPv6 first
+	Dials     []Dial         // in order; at most one IPv6 and one IPv4
+	Dialled   netip.AddrPort // the address that was connected to; invalid if none was
+	Status    int            // of the HTTP response; zero if none came
+	Redirect  string         // the Location of a redirect, quoted, whether or not it was followed
+	Answered  time.Duration  // from the connection to the end of the response headers
+	Took      time.Duration  // all of it
+}
+
+// Lookup is one question to one DNS server.
+type Lookup struct {
+	Name    string // without the trailing dot
+	Type    string // "A", "AAAA"
+	Server  string // host:port as configured
+	Network string // "udp", or "tcp" after a truncated reply
+	Result  string // the response code by its IANA name, or what went wrong instead
+	Aliases []string
+	Found   []netip.Addr
+	Took    time.Duration
+}
+
+// Address is an address of a name and why it was not used.
+type Address struct {
+	Addr    netip.Addr
+	Refused string // empty: it may be contacted
+}
+
+// Dial is one attempt to connect.
+type Dial struct {
+	Addr   netip.AddrPort
+	Failed string // empty: connected
+	Took   time.Duration
+}
+
+// fail makes the validation's error and notes its advice. The detail says what was seen; the advice, one sentence, what
+// to change. Both may be read by a stranger.
+func (r *Record) fail(kind problem.Kind, advice, format string, args ...any) *problem.Error {
+	return r.failFor(nil, kind, advice, format, args...)
+}
+
+// failFor is fail with a cause for the log. The cause must not quote what the validated server sent.
+func (r *Record) failFor(cause error, kind problem.Kind, advice, format string, args ...any) *problem.Error {
+	r.Advice = advice
+	detail := fmt.Sprintf(format, args...)
+	if advice != "" {
+		detail += ". " + advice
+	}
+	return problem.Wrap(cause, kind, "%s", detail)
+}
+
+// quote makes foreign text safe to show: escaped and at most 200 bytes of it.
+func quote(s string) string {
+	const limit = 200
+	if len(s) > limit {
+		return fmt.Sprintf("%+q… (%d bytes)", s[:limit], len(s))
+	}
+	return fmt.Sprintf("%+q", s)
+}
