@@ -153,13 +153,6 @@ func (e *Enrollment) Revoke(r ca.Revocation) *Enrollment {
 	return &n
 }
 
-// Page selects part of a listing.
-type Page struct {
-	After   ID  // continue behind this enrollment; zero: from the start
-	Limit   int // 1 to 1000
-	Reverse bool
-}
-
 // Store is what the registration authority keeps. Every write is durable on return; every method is safe for concurrent
 // use. Errors are *problem.Error: NotFound, Conflict (a state had moved on; nothing was changed) or Unavailable. The
 // intent and the certificate are recorded through ca.Store with an *Issuance as owner.
@@ -168,8 +161,9 @@ type Store interface {
 	NextEnrollment(ctx context.Context) (ID, error)
 	// Enrollment reads one.
 	Enrollment(ctx context.Context, id ID) (*Enrollment, error)
-	// Enrollments lists an organisation's (0: everybody's) by number.
-	Enrollments(ctx context.Context, org auth.OrgID, p Page) ([]*Enrollment, error)
+	// Search answers a checked query at a moment. Malformed if several filters are set and none of them alone leaves at
+	// most MaxCandidates.
+	Search(ctx context.Context, q Query, now time.Time) (Found, error)
 	// EnrollmentsBySerial finds the enrollments with a certificate of that serial, whichever issuer signed it.
 	EnrollmentsBySerial(ctx context.Context, serial ca.Serial) ([]*Enrollment, error)
 	// DueEnrollments lists requested enrollments whose Due is not after now, at most limit.

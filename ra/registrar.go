@@ -68,18 +68,6 @@ func (r *Registrar) Get(ctx context.Context, caller auth.Caller, id ID) (*Enroll
 	return e, nil
 }
 
-// List lists the caller's organisation's enrollments by number; an operator's list holds every organisation's. Page.Limit
-// is 1 to 1000.
-func (r *Registrar) List(ctx context.Context, caller auth.Caller, p Page) ([]*Enrollment, error) {
-	if p.Limit < 1 || p.Limit > 1000 {
-		return nil, problem.New(problem.Malformed, "limit is %d; give 1 to 1000", p.Limit)
-	}
-	if !caller.Operator && caller.Org <= 0 {
-		return nil, problem.New(problem.Unauthorized, "this caller belongs to no organisation")
-	}
-	return r.Store.Enrollments(ctx, caller.Org, p)
-}
-
 // BySerial finds the caller's enrollments with a certificate of that serial. Two issuers may have used one number, so
 // there can be more than one; none is NotFound.
 func (r *Registrar) BySerial(ctx context.Context, caller auth.Caller, serial ca.Serial) ([]*Enrollment, error) {

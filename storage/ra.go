@@ -1,10 +1,11 @@
 package storage
 
 import (
+	"bytes"
 	"context"
+	"slices"
 	"time"
 
-	"github.com/gatehouse-ca/gatehouse/auth"
 	"github.com/gatehouse-ca/gatehouse/ca"
 	"github.com/gatehouse-ca/gatehouse/problem"
 	"github.com/gatehouse-ca/gatehouse/ra"
@@ -20,7 +21,7 @@ func (b *Batch) putCertificate(c *ca.Certificate) error {
 	return nil
 }
 
-// putEnrollment adds an enrollment's record, in place of what was read, and moves its index entries with its phase.
+// putEnrollment adds an enrollment's record, in place of what was read, and moves its index entries with it.
 func (b *Batch) putEnrollment(after, before *ra.Enrollment) error {
 	value, err := encodeEnrollment(after)
 	if err != nil {
@@ -30,27 +31,47 @@ func (b *Batch) putEnrollment(after, before *ra.Enrollment) error {
 	b.Puts = append(b.Puts, Put{Key: key, Value: value})
 	if before.Version == [16]byte{} {
 		b.Conditions = append(b.Conditions, Condition{Key: key, Want: Absent})
-		b.Adds = append(b.Adds,
-			Entry{Index: indexOrg(after.Org), Member: idMember(after.ID)},
-			Entry{Index: indexAll, Member: idMember(after.ID)})
 		for _, c := range after.Claims {
 			b.Conditions = append(b.Conditions, Condition{Key: keyClaim(c), Want: Absent})
 			b.Puts = append(b.Puts, Put{Key: keyClaim(c), Value: idMember(after.ID)})
 		}
-	} else {
-		b.Conditions = append(b.Conditions, Condition{Key: key, Want: Equals, Version: before.Version})
-		b.Removes = append(b.Removes, dueEntries(before)...)
+		b.Adds = append(b.Adds, entriesOf(after)...)
+		return nil
 	}
-	b.Adds = append(b.Adds, dueEntries(after)...)
+	b.Conditions = append(b.Conditions, Condition{Key: key, Want: Equals, Version: before.Version})
+	old, now := entriesOf(before), entriesOf(after)
+	b.Removes = append(b.Removes, without(old, now)...)
+	b.Adds = append(b.Adds, without(now, old)...)
 	return nil
 }
 
-// dueEntries are an enrollment's entries in the index of work that is due: one while it is requested.
-func dueEntries(e *ra.Enrollment) []Entry {
-	if e.Phase != ra.Requested || e.Due.IsZero() {
-		return nil
+// entriesOf are all index entries of an enrollment as it stands.
+func entriesOf(e *ra.Enrollment) []Entry {
+	id := idMember(e.ID)
+	entries := []Entry{
+		{Index: indexAll, Member: id},
+		{Index: indexOrg(e.Org), Member: id},
+		{Index: indexPhase(e.Org, e.Phase), Member: expiryMember(e.NotAfter, id)},
+		{Index: indexProfile(e.Org, e.Profile), Member: id},
+		{Index: indexRequester(e.Org, e.Requester), Member: id},
 	}
-	return []Entry{{Index: indexDue, Member: timeMember(e.Due, string(idMember(e.ID)))}}
+	for _, n := range e.Names {
+		entries = append(entries, Entry{Index: indexName(e.Org), Member: nameMember(n.Value(), id)})
+	}
+	if e.Phase == ra.Requested && !e.Due.IsZero() {
+		entries = append(entries, Entry{Index: indexDue, Member: timeMember(e.Due, string(id))})
+	}
+	if !e.NotAfter.IsZero() {
+		entries = append(entries, Entry{Index: indexExpiry(e.Org), Member: expiryMember(e.NotAfter, id)})
+	}
+	return entries
+}
+
+// without is what of a is not in b.
+func without(a, b []Entry) []Entry {
+	return slices.DeleteFunc(slices.Clone(a), func(x Entry) bool {
+		return slices.ContainsFunc(b, func(y Entry) bool { return x.Index == y.Index && bytes.Equal(x.Member, y.Member) })
+	})
 }
 
 // NextEnrollment implements ra.Store.
@@ -83,28 +104,6 @@ func (db *DB) Enrollment(ctx context.Context, id ra.ID) (*ra.Enrollment, error) 
 		return nil, problem.New(problem.NotFound, "there is no enrollment %d", id)
 	}
 	return e, err
-}
-
-// Enrollments implements ra.Store.
-func (db *DB) Enrollments(ctx context.Context, org auth.OrgID, p ra.Page) ([]*ra.Enrollment, error) {
-	index := indexAll
-	if org != 0 {
-		index = indexOrg(org)
-	}
-	page := Page{Limit: p.Limit, Reverse: p.Reverse}
-	if p.After != 0 {
-		page.After = idMember(p.After)
-	}
-	members, err := db.engine.Scan(ctx, index, Range{}, page)
-	if err != nil {
-		return nil, unavailable(err)
-	}
-	ids := make([]ra.ID, 0, len(members))
-	for _, m := range members {
-		n, _, _ := memberParts(m)
-		ids = append(ids, ra.ID(n))
-	}
-	return db.enrollments(ctx, ids)
 }
 
 // enrollments reads those that exist.
