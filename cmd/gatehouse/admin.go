@@ -1,0 +1,333 @@
+package main
+
+import (
+	"context"
+	"encoding/hex"
+	"encoding/json"
+	"encoding/pem"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strconv"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/gatehouse-ca/gatehouse/auth"
+	"github.com/gatehouse-ca/gatehouse/ca"
+	"github.com/gatehouse-ca/gatehouse/problem"
+	"github.com/gatehouse-ca/gatehouse/ra"
+)
+
+// The admin socket is HTTP with JSON over a Unix socket in the data folder, mode 0600. Whoever can open it is the
+// machine's operator; the peer's uid is the principal that the journal records.
+
+const (
+	adminSocket = "admin.sock"
+	// maxSocketPath is what Linux takes in sun_path, with its final NUL.
+	maxSocketPath = 107
+)
+
+type peerKey struct{}
+
+// admin answers the operator's commands.
+type admin struct {
+	registrar   *ra.Registrar
+	certificate func(ctx context.Context, issuer string, serial ca.Serial) (*ca.Certificate, error)
+	now         func() time.Time
+	log         *slog.Logger
+}
+
+// listenAdmin opens the socket, in place of one that a dead process left behind. The store's lock is held by now, so no
+// living process can be behind it.
+func listenAdmin(folder string) (net.Listener, error) {
+	path := filepath.Join(folder, adminSocket)
+	if len(path) > maxSocketPath {
+		return nil, fmt.Errorf("the data folder's path is too long for the socket %s: %d characters, %d are possible; choose a shorter data folder", path, len(path), maxSocketPath)
+	}
+	if err := os.Remove(path); err != nil && !os.IsNotExist(err) {
+		return nil, fmt.Errorf("removing the socket of an earlier run: %w", err)
+	}
+	old := unix.Umask(0o177) // the socket is never open to others, not even between two calls
+	l, err := net.Listen("unix", path)
+	unix.Umask(old)
+	if err != nil {
+		return nil, fmt.Errorf("opening the admin socket: %w", err)
+	}
+	return l, nil
+}
+
+// server is the HTTP server for the socket's listener.
+func (a *admin) server() *http.Server {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /enrollments", a.serve(a.list))
+	mux.HandleFunc("GET /enrollments/{id}", a.serve(a.get))
+	mux.HandleFunc("GET /serials/{serial}", a.serve(a.bySerial))
+	mux.HandleFunc("POST /serials/{serial}/revoke", a.serve(a.revoke))
+	return &http.Server{
+		Handler: http.MaxBytesHandler(mux, 1<<16), ReadTimeout: 10 * time.Second, WriteTimeout: 30 * time.Second,
+		ConnContext: func(ctx context.Context, c net.Conn) context.Context {
+			return context.WithValue(ctx, peerKey{}, peer(c))
+		},
+	}
+}
+
+// peer is the principal behind a connection, by SO_PEERCRED; "" if the kernel does not say.
+func peer(c net.Conn) string {
+	conn, ok := c.(*net.UnixConn)
+	if !ok {
+		return ""
+	}
+	raw, err := conn.SyscallConn()
+	if err != nil {
+		return ""
+	}
+	principal := ""
+	raw.Control(func(fd uintptr) {
+		if cred, err := unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED); err == nil {
+			principal = "uid:" + strconv.Itoa(int(cred.Uid))
+		}
+	})
+	return principal
+}
+
+// serve adapts a method to HTTP: the caller, the error's form, JSON.
+func (a *admin) serve(handle func(caller auth.Caller, r *http.Request) (any, error)) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		principal, _ := r.Context().Value(peerKey{}).(string)
+		var answer any
+		var err error
+		if principal == "" {
+			err = problem.New(problem.Unauthorized, "the kernel does not say who is calling")
+		} else {
+			answer, err = handle(ra.Operator(principal), r)
+		}
+		w.Header().Set("Content-Type", "application/json")
+		if err != nil {
+			p := problem.From(err)
+			if p.Kind == problem.Internal {
+				a.log.Error("admin request failed", "path", r.URL.Path, "error", err)
+				p = problem.New(problem.Internal, "the gateway met an error that its log describes")
+			}
+			w.WriteHeader(adminStatus(p.Kind))
+			answer = adminError{Kind: p.Kind.String(), Detail: p.Detail}
+		}
+		json.NewEncoder(w).Encode(answer)
+	}
+}
+
+type adminError struct {
+	Kind   string `json:"kind"`
+	Detail string `json:"detail"`
+}
+
+func adminStatus(k problem.Kind) int {
+	switch k {
+	case problem.NotFound:
+		return http.StatusNotFound
+	case problem.Internal:
+		return http.StatusInternalServerError
+	case problem.Unavailable:
+		return http.StatusServiceUnavailable
+	case problem.Unauthorized:
+		return http.StatusForbidden
+	case problem.Conflict, problem.AlreadyRevoked:
+		return http.StatusConflict
+	default:
+		return http.StatusBadRequest
+	}
+}
+
+// enrollmentView is an enrollment as the operator's commands show it.
+type enrollmentView struct {
+	ID          int64           `json:"id"`
+	Org         int32           `json:"org"`
+	Door        string          `json:"door"`
+	Requester   string          `json:"requester"`
+	Profile     string          `json:"profile"`
+	Names       []string        `json:"names"`
+	Status      string          `json:"status"`
+	Created     time.Time       `json:"created"`
+	Issuer      string          `json:"issuer,omitempty"`
+	Serial      string          `json:"serial,omitempty"`
+	NotBefore   time.Time       `json:"notBefore,omitzero"`
+	NotAfter    time.Time       `json:"notAfter,omitzero"`
+	Fingerprint string          `json:"sha256,omitempty"`
+	Revocation  *revocationView `json:"revocation,omitempty"`
+	Failure     string          `json:"failure,omitempty"`
+	PEM         string          `json:"pem,omitempty"`
+}
+
+type revocationView struct {
+	At     time.Time `json:"at"`
+	Reason int       `json:"reason"`
+	Actor  string    `json:"actor"`
+}
+
+func (a *admin) view(e *ra.Enrollment) enrollmentView {
+	v := enrollmentView{
+		ID: int64(e.ID), Org: int32(e.Org), Door: string(e.Door), Requester: e.Requester, Profile: e.Profile, Names: []string{},
+		Status: string(e.Status(a.now())), Created: e.Created, Issuer: e.Issuer, Serial: string(e.Serial),
+		NotBefore: e.NotBefore, NotAfter: e.NotAfter,
+	}
+	for _, n := range e.Names {
+		v.Names = append(v.Names, n.Value())
+	}
+	if e.Fingerprint != [32]byte{} {
+		v.Fingerprint = hex.EncodeToString(e.Fingerprint[:])
+	}
+	if r := e.Revocation; r != nil {
+		v.Revocation = &revocationView{At: r.At, Reason: int(r.Reason), Actor: r.Actor}
+	}
+	if e.Failure != nil {
+		v.Failure = e.Failure.Detail
+	}
+	return v
+}
+
+func (a *admin) list(caller auth.Caller, r *http.Request) (any, error) {
+	q, err := readQuery(r.URL.Query())
+	if err != nil {
+		return nil, err
+	}
+	found, err := a.registrar.Search(r.Context(), caller, q)
+	if err != nil {
+		return nil, err
+	}
+	list := listView{Total: found.Total, Enrollments: make([]enrollmentView, 0, len(found.Enrollments))}
+	for _, e := range found.Enrollments {
+		list.Enrollments = append(list.Enrollments, a.view(e))
+	}
+	return list, nil
+}
+
+// listView is a page of enrollments and how many there are in all.
+type listView struct {
+	Total       int64            `json:"total"`
+	Enrollments []enrollmentView `json:"enrollments"`
+}
+
+// readQuery reads what certListCmd writes.
+func readQuery(v url.Values) (ra.Query, error) {
+	q := ra.Query{
+		Status: ra.Status(v.Get("status")), Profile: v.Get("profile"), Requester: v.Get("requester"), Name: v.Get("name"),
+		Suffix: v.Get("suffix"), Newest: v.Get("order") != "oldest", Limit: 100,
+	}
+	after, org := 0, 0
+	for field, into := range map[string]*int{"limit": &q.Limit, "offset": &q.Offset, "after": &after, "org": &org} {
+		if err := number(v.Get(field), field, into); err != nil {
+			return q, err
+		}
+	}
+	q.After, q.Org = ra.ID(after), auth.OrgID(org)
+	for field, into := range map[string]*time.Time{"from": &q.NotAfterFrom, "to": &q.NotAfterTo} {
+		if text := v.Get(field); text != "" {
+			t, err := time.Parse(time.RFC3339, text)
+			if err != nil {
+				return q, problem.New(problem.Malformed, "%s is %q; give a time such as 2027-01-31T00:00:00Z", field, text)
+			}
+			*into = t
+		}
+	}
+	return q, nil
+}
+
+func number(text, field string, into *int) error {
+	if text == "" {
+		return nil
+	}
+	n, err := strconv.Atoi(text)
+	if err != nil || n < 0 || int64(n) > int64(ra.MaxID) {
+		return problem.New(problem.Malformed, "%s is %q; give a whole number", field, text)
+	}
+	*into = n
+	return nil
+}
+
+func (a *admin) get(caller auth.Caller, r *http.Request) (any, error) {
+	id := 0
+	if err := number(r.PathValue("id"), "id", &id); err != nil {
+		return nil, err
+	}
+	e, err := a.registrar.Get(r.Context(), caller, ra.ID(id))
+	if err != nil {
+		return nil, err
+	}
+	return a.whole(r.Context(), e)
+}
+
+func (a *admin) bySerial(caller auth.Caller, r *http.Request) (any, error) {
+	e, err := a.one(caller, r)
+	if err != nil {
+		return nil, err
+	}
+	return a.whole(r.Context(), e)
+}
+
+// one finds the one enrollment of the serial in the path; an issuer in the query chooses where two have used a number.
+func (a *admin) one(caller auth.Caller, r *http.Request) (*ra.Enrollment, error) {
+	serial, err := ca.ParseSerial(r.PathValue("serial"))
+	if err != nil {
+		return nil, err
+	}
+	found, err := a.registrar.BySerial(r.Context(), caller, serial)
+	if err != nil {
+		return nil, err
+	}
+	issuer := r.URL.Query().Get("issuer")
+	var chosen *ra.Enrollment
+	for _, e := range found {
+		if issuer != "" && e.Issuer != issuer {
+			continue
+		}
+		if chosen != nil {
+			return nil, problem.New(problem.Conflict, "issuers %s and %s have both used serial %s; name one with --issuer", chosen.Issuer, e.Issuer, serial)
+		}
+		chosen = e
+	}
+	if chosen == nil {
+		return nil, problem.New(problem.NotFound, "issuer %s has no certificate with serial %s", issuer, serial)
+	}
+	return chosen, nil
+}
+
+// whole is the view with the certificate itself.
+func (a *admin) whole(ctx context.Context, e *ra.Enrollment) (any, error) {
+	v := a.view(e)
+	if e.Issued.IsZero() {
+		return v, nil
+	}
+	c, err := a.certificate(ctx, e.Issuer, e.Serial)
+	if err != nil {
+		return nil, err
+	}
+	v.PEM = string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: c.DER}))
+	return v, nil
+}
+
+func (a *admin) revoke(caller auth.Caller, r *http.Request) (any, error) {
+	var body struct {
+		Reason int `json:"reason"`
+	}
+	if err := json.NewDecoder(r.Body).Decode(&body); err != nil && err != io.EOF {
+		return nil, problem.New(problem.Malformed, "the body is not {\"reason\": number}")
+	}
+	e, err := a.one(caller, r)
+	if err != nil {
+		return nil, err
+	}
+	err = a.registrar.Revoke(r.Context(), caller, ra.Revocation{Issuer: e.Issuer, Serial: e.Serial, Reason: ca.Reason(body.Reason)})
+	if err != nil {
+		return nil, err
+	}
+	e, err = a.registrar.Get(r.Context(), caller, e.ID)
+	if err != nil {
+		return nil, err
+	}
+	return a.view(e), nil
+}

@@ -1,0 +1,315 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"strconv"
+	"time"
+)
+
+const (
+	badNonceTries = 5                     // how often one request is signed again with a new nonce (RFC 8555, 6.5)
+	firstPoll     = 20 * time.Millisecond // doubled each time, up to what Retry-After asks for
+	maxPoll       = time.Second
+	pollPatience  = 30 * time.Second
+	benchTimeout  = 60 * time.Second // of one request
+	maxBenchReply = 1 << 20
+)
+
+// benchClient is an ACME client that costs as little as it can: one account, one connection, one request at a time. It is
+// not safe for concurrent use.
+type benchClient struct {
+	http    *http.Client
+	answers *benchAnswers
+	key     *ecdsa.PrivateKey
+	jwk     string // as RFC 7638, 3 spells it
+	print   string // the key's thumbprint
+	kid     string
+	nonce   string // from the last answer; "" when used
+
+	newNonce, newAccount, newOrder string
+
+	stats *benchStats // of the run under way
+	reply bytes.Buffer
+}
+
+// newBenchClient makes an account at the server whose directory is given.
+func newBenchClient(ctx context.Context, directory string, answers *benchAnswers) (*benchClient, error) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return nil, err
+	}
+	point, err := key.PublicKey.Bytes()
+	if err != nil {
+		return nil, err
+	}
+	c := &benchClient{
+		http: &http.Client{Transport: benchTransport(), Timeout: benchTimeout}, answers: answers, key: key, stats: &benchStats{},
+		jwk: fmt.Sprintf(`{"crv":"P-256","kty":"EC","x":%q,"y":%q}`, encode64(point[1:33]), encode64(point[33:])),
+	}
+	sum := sha256.Sum256([]byte(c.jwk))
+	c.print = encode64(sum[:])
+	text, err := fetch(ctx, directory)
+	if err != nil {
+		return nil, err
+	}
+	var urls struct{ NewNonce, NewAccount, NewOrder string }
+	if err := json.Unmarshal(text, &urls); err != nil {
+		return nil, fmt.Errorf("%s: %w", directory, err)
+	}
+	c.newNonce, c.newAccount, c.newOrder = urls.NewNonce, urls.NewAccount, urls.NewOrder
+	header, err := c.post(ctx, callNewAccount, c.newAccount, []byte(`{"termsOfServiceAgreed":true}`), &struct{}{})
+	if err != nil {
+		return nil, err
+	}
+	c.kid = header.Get("Location")
+	return c, nil
+}
+
+func encode64(octets []byte) string { return base64.RawURLEncoding.EncodeToString(octets) }
+
+// freshNonce gets a nonce, and with it a connection that is warm.
+func (c *benchClient) freshNonce(ctx context.Context) error {
+	req, err := http.NewRequestWithContext(ctx, http.MethodHead, c.newNonce, nil)
+	if err != nil {
+		return err
+	}
+	resp, err := c.http.Do(req)
+	if err != nil {
+		return err
+	}
+	resp.Body.Close()
+	if c.nonce = resp.Header.Get("Replay-Nonce"); c.nonce == "" {
+		return fmt.Errorf("%s answers %s without a nonce", c.newNonce, resp.Status)
+	}
+	return nil
+}
+
+// benchOrderState and benchAuthorization are RFC 8555, 7.1.3 and 7.1.4, as far as a client looks.
+type benchOrderState struct {
+	Status         string   `json:"status"`
+	Authorizations []string `json:"authorizations"`
+	Finalize       string   `json:"finalize"`
+	Certificate    string   `json:"certificate"`
+	Error          *struct {
+		Detail string `json:"detail"`
+	} `json:"error"`
+}
+
+type benchAuthorization struct {
+	Status     string           `json:"status"`
+	Challenges []benchChallenge `json:"challenges"`
+}
+
+type benchChallenge struct {
+	Type   string `json:"type"`
+	URL    string `json:"url"`
+	Token  string `json:"token"`
+	Status string `json:"status"`
+	Error  *struct {
+		Detail string `json:"detail"`
+	} `json:"error"`
+}
+
+// issue does one whole issuance and gives the chain as PEM.
+func (c *benchClient) issue(ctx context.Context, o *benchOrder) ([]byte, error) {
+	var order benchOrderState
+	header, err := c.post(ctx, callNewOrder, c.newOrder, o.newOrder, &order)
+	if err != nil {
+		return nil, err
+	}
+	url := header.Get("Location")
+	for _, authz := range order.Authorizations {
+		if err := c.prove(ctx, authz); err != nil {
+			return nil, err
+		}
+	}
+	header, err = c.post(ctx, callFinalize, order.Finalize, o.finalize, &order)
+	if err != nil {
+		return nil, err
+	}
+	err = c.poll(ctx, header, func() (http.Header, error) { return c.post(ctx, callPoll, url, nil, &order) },
+		func() bool { return order.Status == "processing" })
+	if err != nil {
+		return nil, err
+	}
+	if order.Status != "valid" || order.Certificate == "" {
+		detail := ""
+		if order.Error != nil {
+			detail = ": " + order.Error.Detail
+		}
+		return nil, fmt.Errorf("the order is %s after finalize%s", order.Status, detail)
+	}
+	if _, err := c.post(ctx, callCertificate, order.Certificate, nil, nil); err != nil {
+		return nil, err
+	}
+	return bytes.Clone(c.reply.Bytes()), nil
+}
+
+// prove answers one authorization's http-01 challenge.
+func (c *benchClient) prove(ctx context.Context, url string) error {
+	var authz benchAuthorization
+	if _, err := c.post(ctx, callAuthorization, url, nil, &authz); err != nil {
+		return err
+	}
+	challenge := authz.http01()
+	if challenge == nil {
+		return fmt.Errorf("%s is %s and offers no http-01 challenge", url, authz.Status)
+	}
+	token := challenge.Token
+	c.answers.set(token, token+"."+c.print) // RFC 8555, 8.1
+	defer c.answers.remove(token)
+	header, err := c.post(ctx, callChallenge, challenge.URL, []byte("{}"), challenge)
+	if err != nil {
+		return err
+	}
+	err = c.poll(ctx, header, func() (http.Header, error) {
+		authz = benchAuthorization{}
+		header, err := c.post(ctx, callPoll, url, nil, &authz)
+		if challenge = authz.http01(); err == nil && challenge == nil {
+			err = fmt.Errorf("%s has lost its http-01 challenge", url)
+		}
+		return header, err
+	}, func() bool { return challenge.Status == "pending" || challenge.Status == "processing" })
+	if err != nil {
+		return err
+	}
+	if challenge.Status != "valid" {
+		detail := ""
+		if challenge.Error != nil {
+			detail = ": " + challenge.Error.Detail
+		}
+		return fmt.Errorf("the challenge is %s%s", challenge.Status, detail)
+	}
+	return nil
+}
+
+func (a *benchAuthorization) http01() *benchChallenge {
+	for i := range a.Challenges {
+		if a.Challenges[i].Type == "http-01" {
+			return &a.Challenges[i]
+		}
+	}
+	return nil
+}
+
+// poll asks again while a thing is under way. It waits briefly at first, because most things are under way for moments
+// only, and never longer than the server asks for.
+func (c *benchClient) poll(ctx context.Context, header http.Header, ask func() (http.Header, error), underWay func() bool) error {
+	begun, wait := time.Now(), firstPoll
+	for underWay() {
+		if time.Since(begun) > pollPatience {
+			return fmt.Errorf("it was still under way after %s", pollPatience)
+		}
+		timer := time.NewTimer(min(wait, retryAfter(header)))
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+			timer.Stop()
+			return ctx.Err()
+		}
+		wait *= 2
+		c.stats.polls++
+		var err error
+		if header, err = ask(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// retryAfter is Retry-After in seconds, or maxPoll without one.
+func retryAfter(h http.Header) time.Duration {
+	if seconds, err := strconv.Atoi(h.Get("Retry-After")); err == nil && seconds > 0 {
+		return time.Duration(seconds) * time.Second
+	}
+	return maxPoll
+}
+
+// post sends one signed request and decodes the answer into out, if that is not nil; c.reply then has it as it came. A
+// payload of nil is a POST-as-GET (RFC 8555, 6.3). A refused nonce is replaced (RFC 8555, 6.5).
+func (c *benchClient) post(ctx context.Context, call benchCall, url string, payload []byte, out any) (http.Header, error) {
+	for try := 1; ; try++ {
+		if c.nonce == "" {
+			if err := c.freshNonce(ctx); err != nil {
+				return nil, err
+			}
+		}
+		body, err := c.sign(url, payload)
+		if err != nil {
+			return nil, err
+		}
+		begun := time.Now()
+		status, header, err := c.exchange(ctx, url, body)
+		c.stats.calls[call] = append(c.stats.calls[call], time.Since(begun))
+		if err != nil {
+			return nil, err
+		}
+		if status < 300 {
+			if out == nil {
+				return header, nil
+			}
+			if err := json.Unmarshal(c.reply.Bytes(), out); err != nil {
+				return nil, fmt.Errorf("%s: %w", call, err)
+			}
+			return header, nil
+		}
+		var refusal struct{ Type, Detail string }
+		if json.Unmarshal(c.reply.Bytes(), &refusal) != nil {
+			return nil, fmt.Errorf("%s: status %d", call, status)
+		}
+		if refusal.Type != "urn:ietf:params:acme:error:badNonce" || try == badNonceTries {
+			return nil, fmt.Errorf("%s: status %d, %s: %s", call, status, refusal.Type, refusal.Detail)
+		}
+		c.stats.badNonces++
+	}
+}
+
+func (c *benchClient) exchange(ctx context.Context, url string, body []byte) (int, http.Header, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, url, bytes.NewReader(body))
+	if err != nil {
+		return 0, nil, err
+	}
+	req.Header.Set("Content-Type", "application/jose+json")
+	c.nonce = ""
+	resp, err := c.http.Do(req)
+	if err != nil {
+		return 0, nil, err
+	}
+	defer resp.Body.Close()
+	c.reply.Reset()
+	if _, err := c.reply.ReadFrom(io.LimitReader(resp.Body, maxBenchReply)); err != nil {
+		return 0, nil, err
+	}
+	c.nonce = resp.Header.Get("Replay-Nonce")
+	return resp.StatusCode, resp.Header, nil
+}
+
+// sign makes a JWS in the flattened JSON serialization (RFC 8555, 6.2), with the account if there is one already, else
+// with the key.
+func (c *benchClient) sign(url string, payload []byte) ([]byte, error) {
+	who := `"jwk":` + c.jwk
+	if c.kid != "" {
+		who = `"kid":"` + c.kid + `"`
+	}
+	protected := encode64([]byte(`{"alg":"ES256",` + who + `,"nonce":"` + c.nonce + `","url":"` + url + `"}`))
+	signed := protected + "." + encode64(payload)
+	digest := sha256.Sum256([]byte(signed))
+	r, s, err := ecdsa.Sign(rand.Reader, c.key, digest[:])
+	if err != nil {
+		return nil, err
+	}
+	var signature [64]byte // RFC 7518, 3.4
+	r.FillBytes(signature[:32])
+	s.FillBytes(signature[32:])
+	return []byte(`{"protected":"` + protected + `","payload":"` + signed[len(protected)+1:] + `","signature":"` + encode64(signature[:]) + `"}`), nil
+}

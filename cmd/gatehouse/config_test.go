@@ -1,0 +1,159 @@
+package main
+
+import (
+	"bytes"
+	"io"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/gatehouse-ca/gatehouse/testca"
+)
+
+// goodConfig is a configuration without faults; CA stands for a folder with a hierarchy.
+const goodConfig = `data: /var/lib/gatehouse
+public_urls: [https://ca.example.com]
+listen: 127.0.0.1:20001
+http: {listen: 127.0.0.1:20002, url: http://ca.example.com}
+organisations: [{id: 1, slug: main, name: Main}]
+issuers: {main: {chain: CA/issuer.pem, key: CA/issuer.key}}
+profiles: {tls: {issuer: main, validity: 90d}}
+validation: {resolvers: [192.0.2.53:53]}
+`
+
+// hierarchyFolder holds the files of a throw-away hierarchy.
+func hierarchyFolder(t *testing.T) string {
+	t.Helper()
+	folder := filepath.Join(t.TempDir(), "ca")
+	h, err := testca.NewHierarchy(testca.HierarchyConfig{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := h.Write(folder); err != nil {
+		t.Fatal(err)
+	}
+	return folder
+}
+
+// TestConfigFaults gives each fault of a configuration file its line: where it is and what to write instead. The gateway
+// is run as far as main goes, so status and form are those that an operator sees.
+func TestConfigFaults(t *testing.T) {
+	t.Parallel()
+	folder := hierarchyFolder(t)
+	replace := func(old, new string) string {
+		if !strings.Contains(goodConfig, old) {
+			t.Fatalf("the good configuration does not hold %q", old)
+		}
+		return strings.Replace(goodConfig, old, new, 1)
+	}
+	inProfile := func(words string) string { return replace("validity: 90d", "validity: 90d, "+words) }
+	for _, fault := range []struct{ name, text, at, says string }{
+		{"unknown word", replace("listen: 127", "listn: 127"), "3:1", `"listn" is not known here; the words are data, public_urls, listen, tls, http, .*`},
+		{"unknown word in a profile", replace("validity", "validty"), "7:32", `"validty" is not known here; the words are description, issuer, .*, private_ranges`},
+		{"unknown word in a list", replace("slug", "slg"), "5:26", `"slg" is not known here; the words are id, slug, name, profiles`},
+		{"unknown word in an issuer", replace("chain:", "chains:"), "6:18", `"chains" is not known here; the words are chain, key, concurrency, sign_timeout`},
+		{"other case", replace("data", "Data"), "1:1", `"Data" is not known here; .*`},
+		{"text for a list", replace("[https://ca.example.com]", "https://ca.example.com"), "2:14", `a string stands where a list, as in \[a, b\], is needed`},
+		{"text for a number", replace("id: 1", "id: one"), "5:22", `"one" stands where a whole number is needed`},
+		{"list for a text", replace("listen: 127.0.0.1:20001", "listen: [a]"), "3:9", `a list stands where a text is needed`},
+		{"mapping for a text", replace("listen: 127.0.0.1:20001", "listen: {a: b}"), "3:9", `a mapping stands where a text is needed`},
+		{"text for a truth", inProfile("allow_wildcards: perhaps"), "7:62", `"perhaps" stands where true or false is needed`},
+		{"list for a mapping", replace("{main: {chain: CA/issuer.pem, key: CA/issuer.key}}", "[main]"), "6:10", `a sequence stands where a mapping, as in \{word: value\}, is needed`},
+		{"number too large", replace("id: 1", "id: 99999999999"), "5:22", `99999999999 is out of range; write a smaller number`},
+		{"number not possible", replace("id: 1", "id: -1"), "5:17", `.*give each a number above zero`},
+		{"no data", replace("data: /var/lib/gatehouse\n", ""), "1:1", `data is missing; add for example data: /var/lib/gatehouse`},
+		{"no public URL", replace("[https://ca.example.com]", "[]"), "2:14", `public_urls is missing; add for example .*`},
+		{"no http URL", replace(", url: http://ca.example.com", ""), "4:7", `http.url is missing; add for example http: .*`},
+		{"no organisation", replace("[{id: 1, slug: main, name: Main}]", "[]"), "5:16", `organisations is missing; add for example .*`},
+		{"no slug", replace("slug: main, ", ""), "5:17", `.*slug "" of id 1 cannot be used; take .*`},
+		{"no key", replace(", key: CA/issuer.key", ""), "6:17", `issuers.main.key is missing; add for example key: issuer.key`},
+		{"no issuer", replace("issuer: main, ", ""), "7:17", `profiles.tls.issuer is missing; add for example issuer: main`},
+		{"unknown issuer", replace("issuer: main", "issuer: mian"), "7:26", `issuer "mian" is not defined under issuers`},
+		{"unknown profile", replace("name: Main", "name: Main, profiles: [tsl]"), "5:60", `profile "tsl" is not defined under profiles`},
+		{"unknown default profile", goodConfig + "acme: {default_profile: x}\n", "9:25", `default_profile "x" is not defined; name one of: tls`},
+		{"duration without unit", replace("90d", "90"), "7:42", `"90" is no duration; write for example 90d, 12h or 30s`},
+		{"duration in words", replace("90d", "ninety"), "7:42", `"ninety" is no duration; write for example 90d, 12h or 30s`},
+		{"negative duration", replace("90d", "-5d"), "7:42", `"-5d" is no duration; write for example 90d, 12h or 30s`},
+		{"duration as a list", replace("90d", "[90d]"), "7:42", `.* is no duration; write for example 90d, 12h or 30s`},
+		{"word given twice", goodConfig + "listen: :443\n", "9:1", `"listen" is given a second time; remove one of the two`},
+		{"word given twice in a profile", inProfile("issuer: main"), "7:47", `"issuer" is given a second time; remove one of the two`},
+		{"no YAML", replace("[https://ca.example.com]", "[https://ca.example.com"), "3:1", `this is not YAML \(.*\); check .*`},
+		{"tab", replace("listen: 127", "\tlisten: 127"), "3:1", `this is not YAML \(.*\); check .*`},
+		{"two documents", goodConfig + "---\n" + goodConfig, "10:5", `a second document begins here; put everything into one`},
+		{"empty", "", "1:1", `the file holds nothing; begin with data: .*`},
+		{"comment alone", "# nothing\n", "1:1", `the file holds nothing; begin with data: .*`},
+		{"a list", "- data\n", "1:1", `a sequence stands where a mapping, as in \{word: value\}, is needed`},
+		{"URL with a slash", replace("https://ca.example.com]", "https://ca.example.com/]"), "2:15", `"https://ca.example.com/" ends with a slash; leave it away`},
+		{"URL of another kind", replace("https://ca.example.com]", "ftp://ca.example.com]"), "2:15", `"ftp://ca.example.com" is no URL of this kind; write for example https://ca.example.com`},
+		{"CRLs over https", replace("url: http://", "url: https://"), "4:38", `.* is no URL of this kind; write for example http://ca.example.com`},
+		{"key type", inProfile("key_types: [dsa]"), "7:58", `.*"dsa" is no key type; known are .*`},
+		{"name pattern", inProfile("allow_names: ['*.*.x']"), "7:60", `.*"\*" is allowed only as the whole leftmost label.*`},
+		{"number of names", inProfile("max_names: 500"), "7:58", `.*500 is not from 1 to 100`},
+		{"range", inProfile("private_ranges: [10.0.0.0]"), "7:64", `"10.0.0.0" is no address range; write for example 10.0.0.0/8`},
+		{"blocked keys", inProfile("blocked_keys: CA/root.pem"), "7:61", `.*root.pem:1: not the 64 hex digits of a SHA-256`},
+		{"CRL times", goodConfig + "crl: {lifetime: 1s, interval: 2s}\n", "9:6", `.*CRL interval 2s is more than half of the lifetime 1s`},
+		{"resolver", replace("192.0.2.53:53", "nonsense"), "8:26", `.*"nonsense" is not host:port, as in 192.0.2.53:53`},
+		{"own address", replace("[192.0.2.53:53]", "[192.0.2.53:53], own_addresses: [ca]"), "8:58", `"ca" is not address:port, as in 192.0.2.1:443`},
+		{"listener's key", goodConfig + "tls: {cert: CA/issuer.pem}\n", "9:6", `tls.key is missing; add for example .*`},
+		{"listener's files", goodConfig + "tls: {cert: CA/none.pem, key: CA/issuer.key}\n", "9:6", `.*none.pem: no such file or directory`},
+		{"issuer's chain", replace("CA/issuer.pem", "CA/none.pem"), "6:25", `.*none.pem: no such file or directory`},
+	} {
+		t.Run(fault.name, func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "gatehouse.yaml")
+			if err := os.WriteFile(path, []byte(strings.ReplaceAll(fault.text, "CA/", folder+"/")), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			var stderr bytes.Buffer
+			if status := run(t.Context(), []string{"serve", "--config", path}, streams{io.Discard, &stderr}); status != 1 {
+				t.Errorf("status %d, want 1", status)
+			}
+			want := regexp.MustCompile(`^gatehouse: ` + regexp.QuoteMeta(path) + ":" + fault.at + ": " + fault.says + "\n$")
+			if !want.MatchString(stderr.String()) {
+				t.Errorf("got\n%swant\n%s", stderr.String(), want)
+			}
+		})
+	}
+}
+
+// TestConfigGood is the file without faults, and what it does not say.
+func TestConfigGood(t *testing.T) {
+	t.Parallel()
+	text := strings.ReplaceAll(goodConfig, "CA/", hierarchyFolder(t)+"/")
+	file, err := parseConfig("gatehouse.yaml", []byte(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := file.settings(newLogger(streams{io.Discard, io.Discard}, true, 0))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s.folder != "/var/lib/gatehouse" || s.adminListen != "127.0.0.1:9464" || s.defaultProfile != "tls" || s.tls != nil {
+		t.Errorf("settings are %+v", s)
+	}
+	if got := s.profiles["tls"].Validity(); got != 90*24*time.Hour {
+		t.Errorf("validity %v", got)
+	}
+	if s.step != nil || s.validation.AllowLoopback || s.validation.HTTPPort != 0 {
+		t.Error("a configuration file switched something on that only --dev may")
+	}
+}
+
+func TestParseDuration(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]time.Duration{
+		"90d": 90 * 24 * time.Hour, "1d12h": 36 * time.Hour, "12h": 12 * time.Hour, "30s": 30 * time.Second, "0s": 0,
+		"1.5h": 90 * time.Minute, "2d30m": 48*time.Hour + 30*time.Minute,
+	} {
+		if got, err := parseDuration(text); err != nil || got != want {
+			t.Errorf("%s is %v, %v; want %v", text, got, err, want)
+		}
+	}
+	for _, text := range []string{"", "d", "90", "1dd", "12h1d", "-1d", "1d-2h", "-5s", "106752d", "1e3d", "NaNd", "1d1d", " 1d", "1 d"} {
+		if got, err := parseDuration(text); err == nil {
+			t.Errorf("%q is taken as %v", text, got)
+		}
+	}
+}

@@ -1,0 +1,135 @@
+package main
+
+import (
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/gatehouse-ca/gatehouse/auth"
+	"github.com/gatehouse-ca/gatehouse/ca"
+	"github.com/gatehouse-ca/gatehouse/dcv"
+	"github.com/gatehouse-ca/gatehouse/policy"
+	"github.com/gatehouse-ca/gatehouse/testca"
+)
+
+// devFlags describe a throw-away gateway. None of them exists for a gateway with a configuration file.
+type devFlags struct {
+	Listen      string `help:"With --dev: address of the doors." default:"127.0.0.1:14000"`
+	HTTPListen  string `help:"With --dev: address for CRLs, issuer certificates and health." default:"127.0.0.1:14001"`
+	AdminListen string `help:"With --dev: address of metrics and profiling; empty opens none." default:""`
+	HTTP01Port  uint16 `name:"http01-port" help:"With --dev: the port that http-01 validations contact." default:"5002"`
+	Resolver    string `help:"With --dev: DNS server, host:port. Without it every name is 127.0.0.1."`
+	PlainHTTP   bool   `name:"plain-http" help:"With --dev: serve the doors without TLS."`
+
+	DieAt   string `hidden:"" help:"Tests: end the process without warning: step=N:COUNT, before=KEY:COUNT or after=KEY:COUNT."`
+	Witness string `hidden:"" help:"Tests: append everything that the signer is given to this file."`
+}
+
+// dev is a throw-away gateway's surroundings.
+type dev struct {
+	*settings
+	folder string
+	root   string // the file with the root certificate
+	dns    *testca.DNS
+}
+
+// newDev prepares a throw-away gateway in a folder: a hierarchy that is made the first time and kept with the folder, and
+// a DNS server for which every name is this machine.
+func newDev(folder string, f devFlags, log *slog.Logger) (_ *dev, err error) {
+	d := &dev{folder: folder}
+	defer func() {
+		if err != nil {
+			d.close()
+		}
+	}()
+	resolver := f.Resolver
+	if resolver == "" {
+		d.dns, err = testca.NewDNS(testca.DNSConfig{Default: []netip.Addr{netip.MustParseAddr("127.0.0.1")}})
+		if err != nil {
+			return nil, fmt.Errorf("starting the throw-away DNS server: %w", err)
+		}
+		resolver = d.dns.Addr()
+	}
+	hierarchyFolder := filepath.Join(folder, "throw-away-ca")
+	hierarchy, err := testca.Load(hierarchyFolder)
+	if errors.Is(err, os.ErrNotExist) {
+		if hierarchy, err = testca.NewHierarchy(testca.HierarchyConfig{}); err == nil {
+			_, err = hierarchy.Write(hierarchyFolder)
+		}
+	}
+	if err != nil {
+		return nil, fmt.Errorf("the throw-away hierarchy: %w", err)
+	}
+	d.root = filepath.Join(hierarchyFolder, "root.pem")
+	d.settings, err = devSettings(folder, f, hierarchy, resolver, log)
+	return d, err
+}
+
+func (d *dev) close() {
+	if d.dns != nil {
+		d.dns.Close()
+	}
+}
+
+func devSettings(folder string, f devFlags, h *testca.Hierarchy, resolver string, log *slog.Logger) (*settings, error) {
+	signer, err := witnessed(h.Intermediate.Key, f.Witness)
+	if err != nil {
+		return nil, err
+	}
+	backend, err := ca.NewSoftCAS(h.Chain(), signer)
+	if err != nil {
+		return nil, err
+	}
+	profile, err := policy.New(policy.Config{
+		Name: "dev", Description: "Throw-away certificates for any name", Issuer: "dev", Validity: 24 * time.Hour,
+		Backdate: time.Minute,
+	})
+	if err != nil {
+		return nil, err
+	}
+	organisations, err := auth.NewDirectory([]auth.Org{{ID: 1, Slug: "dev", Name: "Throw-away organisation"}})
+	if err != nil {
+		return nil, err
+	}
+	s := &settings{
+		folder: folder, listen: f.Listen, httpListen: f.HTTPListen, adminListen: f.AdminListen,
+		organisations: organisations, allowed: func(auth.OrgID, string) bool { return true },
+		issuers:  []ca.Issuer{issuer("dev", "http://"+f.HTTPListen, append(h.Chain(), h.Root.Certificate), backend, 0, 0)},
+		profiles: map[string]*policy.Profile{"dev": profile}, defaultProfile: "dev",
+		validation: dcv.Config{
+			Resolver: dcv.ResolverConfig{Servers: []string{resolver}}, HTTPPort: f.HTTP01Port, AllowLoopback: true,
+			MaxConcurrent: 512, MaxPerTarget: 512, // every name is one machine here
+		},
+		log: log,
+	}
+	scheme := "https"
+	if f.PlainHTTP {
+		scheme = "http"
+	} else if s.tls, err = devTLS(h, f.Listen); err != nil {
+		return nil, err
+	}
+	s.publicURLs = []string{scheme + "://" + f.Listen}
+	if host, port, err := net.SplitHostPort(f.Listen); err == nil && host == "127.0.0.1" {
+		s.publicURLs = append(s.publicURLs, scheme+"://localhost:"+port)
+	}
+	return s, s.dieAt(f.DieAt)
+}
+
+// devTLS is a certificate for the listener from the throw-away hierarchy. It is good for a day, as is everything here.
+func devTLS(h *testca.Hierarchy, listen string) (*tls.Config, error) {
+	host, _, err := net.SplitHostPort(listen)
+	if err != nil {
+		return nil, fmt.Errorf("--listen %q is not host:port", listen)
+	}
+	cert, err := h.Leaf("localhost", host)
+	if err != nil {
+		return nil, err
+	}
+	return &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12}, nil
+}

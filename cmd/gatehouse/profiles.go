@@ -1,0 +1,186 @@
+package main
+
+import (
+	"bufio"
+	"crypto/x509"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"maps"
+	"net/netip"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/gatehouse-ca/gatehouse/auth"
+	"github.com/gatehouse-ca/gatehouse/ca"
+	"github.com/gatehouse-ca/gatehouse/dcv"
+	"github.com/gatehouse-ca/gatehouse/policy"
+)
+
+// organisations checks the tenants and what each may use.
+func (c *fileConfig) organisations() (*auth.Directory, func(auth.OrgID, string) bool, error) {
+	var orgs []auth.Org
+	allowed := map[auth.OrgID][]string{}
+	for i, o := range c.Organisations {
+		orgs = append(orgs, auth.Org{ID: auth.OrgID(o.ID), Slug: o.Slug, Name: o.Name})
+		for _, p := range o.Profiles {
+			if _, ok := c.Profiles[p]; !ok {
+				return nil, nil, c.source.at(fmt.Sprintf("organisations[%d].profiles", i), fmt.Errorf("profile %q is not defined under profiles", p))
+			}
+		}
+		if o.Profiles == nil {
+			allowed[auth.OrgID(o.ID)] = slices.Collect(maps.Keys(c.Profiles))
+		} else {
+			allowed[auth.OrgID(o.ID)] = o.Profiles
+		}
+	}
+	d, err := auth.NewDirectory(orgs)
+	if err != nil {
+		return nil, nil, c.source.at("organisations", err)
+	}
+	return d, func(org auth.OrgID, profile string) bool { return slices.Contains(allowed[org], profile) }, nil
+}
+
+// issuers loads certificates and keys. Every issuer's CRL and certificate are at the plain HTTP URL.
+func (c *fileConfig) issuers() ([]ca.Issuer, error) {
+	var list []ca.Issuer
+	for _, name := range slices.Sorted(maps.Keys(c.Issuers)) {
+		ic := c.Issuers[name]
+		chain, err := ca.LoadChain(ic.Chain)
+		if err != nil {
+			return nil, c.source.at("issuers."+name+".chain", err)
+		}
+		signer, err := ca.LoadKey(ic.Key)
+		if err != nil {
+			return nil, c.source.at("issuers."+name+".key", err)
+		}
+		backend, err := ca.NewSoftCAS(chain, signer)
+		if err != nil {
+			return nil, c.source.at("issuers."+name, err)
+		}
+		list = append(list, issuer(name, c.HTTP.URL, chain, backend, ic.Concurrency, time.Duration(ic.SignTimeout)))
+	}
+	return list, nil
+}
+
+func issuer(name, httpURL string, chain []*x509.Certificate, backend ca.Backend, concurrency int, timeout time.Duration) ca.Issuer {
+	return ca.Issuer{
+		Name: name, Chain: chain, Backend: backend,
+		CRLURL: httpURL + "/crl/" + name + "/0.crl", IssuerURL: httpURL + "/issuer/" + name + ".crt",
+		MaxConcurrent: concurrency, SignTimeout: timeout,
+	}
+}
+
+// profiles checks them all; every fault is reported with its line.
+func (c *fileConfig) profiles(now time.Time) (map[string]*policy.Profile, error) {
+	out := map[string]*policy.Profile{}
+	var faults []error
+	for _, name := range slices.Sorted(maps.Keys(c.Profiles)) {
+		p, err := c.profile(name, now)
+		if err != nil {
+			faults = append(faults, err)
+			continue
+		}
+		out[name] = p
+	}
+	return out, errors.Join(faults...)
+}
+
+func (c *fileConfig) profile(name string, now time.Time) (*policy.Profile, error) {
+	pc := c.Profiles[name]
+	where := "profiles." + name
+	if _, ok := c.Issuers[pc.Issuer]; !ok {
+		return nil, c.source.at(where+".issuer", fmt.Errorf("issuer %q is not defined under issuers", pc.Issuer))
+	}
+	cfg := policy.Config{
+		Name: name, Description: pc.Description, Issuer: pc.Issuer, Mode: policy.Mode(pc.Mode),
+		Validity: time.Duration(pc.Validity), Backdate: time.Duration(pc.Backdate), KeyTypes: words[policy.KeyType](pc.KeyTypes),
+		KeyUsages: pc.KeyUsages, ExtKeyUsages: pc.ExtKeyUsages, AllowNames: pc.AllowNames, DenyNames: pc.DenyNames,
+		AllowWildcards: pc.AllowWildcards, AllowInternalNames: pc.AllowInternal, MaxNames: pc.MaxNames,
+		CommonName: policy.CommonNameRule(pc.CommonName), Subject: policy.Subject(pc.Subject),
+		SubjectFromCSR: words[policy.SubjectField](pc.SubjectFromCSR), Lint: policy.Lint(pc.Lint),
+		DCVMethods: words[dcv.Method](pc.DCVMethods), ProofLifetime: time.Duration(pc.ProofLifetime), Now: now,
+	}
+	for _, text := range pc.PrivateRanges {
+		r, err := netip.ParsePrefix(text)
+		if err != nil {
+			return nil, c.source.at(where+".private_ranges", fmt.Errorf("%q is no address range; write for example 10.0.0.0/8", text))
+		}
+		cfg.PrivateRanges = append(cfg.PrivateRanges, r)
+	}
+	if pc.BlockedKeys != "" {
+		var err error
+		if cfg.BlockedKeys, err = readBlockedKeys(pc.BlockedKeys); err != nil {
+			return nil, c.source.at(where+".blocked_keys", err)
+		}
+	}
+	p, err := policy.New(cfg)
+	if err == nil {
+		return p, nil
+	}
+	return nil, c.profileFaults(where, err)
+}
+
+// profileFaults puts the line in front of each of a profile's faults.
+func (c *fileConfig) profileFaults(where string, err error) error {
+	joined, ok := err.(interface{ Unwrap() []error })
+	if !ok {
+		return c.source.at(where, err)
+	}
+	var faults []error
+	for _, fault := range joined.Unwrap() {
+		path := where
+		if ce, ok := errors.AsType[*policy.ConfigError](fault); ok {
+			path += "." + ce.Field
+		}
+		faults = append(faults, c.source.at(path, fault))
+	}
+	return errors.Join(faults...)
+}
+
+func words[T ~string](list []string) []T {
+	var out []T
+	for _, w := range list {
+		out = append(out, T(w))
+	}
+	return out
+}
+
+// readBlockedKeys reads a hex SHA-256 a line; empty lines and those that start with # are passed over.
+func readBlockedKeys(path string) ([][32]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	var keys [][32]byte
+	lines := bufio.NewScanner(f)
+	for n := 1; lines.Scan(); n++ {
+		text := strings.TrimSpace(lines.Text())
+		if text == "" || text[0] == '#' {
+			continue
+		}
+		sum, err := hex.DecodeString(text)
+		if err != nil || len(sum) != 32 {
+			return nil, fmt.Errorf("%s:%d: not the 64 hex digits of a SHA-256", path, n)
+		}
+		keys = append(keys, [32]byte(sum))
+	}
+	return keys, lines.Err()
+}
+
+// defaultProfile is the one that /acme/directory serves.
+func (c *fileConfig) defaultProfile() (string, error) {
+	name := c.ACME.DefaultProfile
+	if name == "" && len(c.Profiles) == 1 {
+		for name := range c.Profiles {
+			return name, nil
+		}
+	}
+	if _, ok := c.Profiles[name]; !ok {
+		return "", c.source.at("acme.default_profile", fmt.Errorf("default_profile %q is not defined; name one of: %s", name, strings.Join(slices.Sorted(maps.Keys(c.Profiles)), ", ")))
+	}
+	return name, nil
+}

@@ -1,0 +1,81 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+)
+
+// serveCmd runs the gateway until it is told to stop.
+type serveCmd struct {
+	Config     string `help:"Configuration file." short:"c" type:"path"`
+	Dev        bool   `help:"Run a throw-away gateway without a file: own hierarchy, embedded store, ports above 1024."`
+	Data       string `help:"With --dev: data folder that is kept; without it a temporary one is removed at the end." type:"path"`
+	NewJournal bool   `help:"Begin a new audit journal where the old one is lost for good."`
+	LogText    bool   `help:"Log text instead of JSON lines."`
+	LogLevel   string `help:"debug, info, warn or error." enum:"debug,info,warn,error" default:"info"`
+	devFlags
+}
+
+func (c *serveCmd) Run(ctx context.Context, s streams) error {
+	var level slog.Level
+	if err := level.UnmarshalText([]byte(c.LogLevel)); err != nil {
+		return err
+	}
+	log := newLogger(s, !c.LogText, level)
+	switch {
+	case c.Dev && c.Config != "":
+		return errors.New("--dev needs no file, and a file allows no throw-away gateway: leave --config or --dev away")
+	case c.Dev:
+		return c.serveDev(ctx, s, log)
+	case c.Config == "":
+		return errors.New("name a configuration file with --config, or try --dev")
+	}
+	file, err := readConfig(c.Config)
+	if err != nil {
+		return err
+	}
+	settings, err := file.settings(log)
+	if err != nil {
+		return err
+	}
+	settings.newJournal = c.NewJournal
+	return runGateway(ctx, settings, nil)
+}
+
+func (c *serveCmd) serveDev(ctx context.Context, s streams, log *slog.Logger) error {
+	folder := c.Data
+	if folder == "" {
+		var err error
+		if folder, err = os.MkdirTemp("", "gatehouse-dev-"); err != nil {
+			return err
+		}
+		defer os.RemoveAll(folder)
+	}
+	d, err := newDev(folder, c.devFlags, log)
+	if err != nil {
+		return err
+	}
+	defer d.close()
+	d.newJournal = c.NewJournal
+	return runGateway(ctx, d.settings, func() {
+		fmt.Fprintf(s.out, "directory  %s/acme/directory\nroot       %s\nhttp-01    port %d\ndata       %s\n", d.publicURLs[0], d.root, c.HTTP01Port, folder)
+	})
+}
+
+// runGateway opens, serves and closes.
+func runGateway(ctx context.Context, s *settings, ready func()) error {
+	g, err := openGateway(ctx, s)
+	if err != nil {
+		return err
+	}
+	err = g.serve(ctx, func() {
+		s.log.Info("serving", "doors", g.listener.Addr().String(), "plain", g.plain.Addr().String(), "version", version(), "data", s.folder)
+		if ready != nil {
+			ready()
+		}
+	})
+	return errors.Join(err, g.close())
+}

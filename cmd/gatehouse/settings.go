@@ -1,0 +1,167 @@
+package main
+
+import (
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"net"
+	"net/netip"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/miekg/dns"
+
+	"github.com/gatehouse-ca/gatehouse/auth"
+	"github.com/gatehouse-ca/gatehouse/ca"
+	"github.com/gatehouse-ca/gatehouse/dcv"
+	"github.com/gatehouse-ca/gatehouse/policy"
+	"github.com/gatehouse-ca/gatehouse/storage"
+)
+
+// settings is everything a gateway is built from, checked: from a configuration file or for a throw-away gateway.
+type settings struct {
+	folder      string
+	newJournal  bool
+	publicURLs  []string
+	listen      string
+	tls         *tls.Config // nil: plain HTTP
+	httpListen  string
+	adminListen string // "": none
+
+	organisations  *auth.Directory
+	allowed        func(auth.OrgID, string) bool
+	issuers        []ca.Issuer
+	profiles       map[string]*policy.Profile
+	defaultProfile string
+
+	termsURL, website                    string
+	orderLifetime, authorizationLifetime time.Duration
+	validation                           dcv.Config
+	ownAddresses                         []netip.AddrPort
+	crlLifetime, crlInterval             time.Duration
+
+	log *slog.Logger
+
+	// Set for throw-away gateways alone: what watches the steps of issuance (ca.Config.Step) and wraps the engine.
+	step       func(int)
+	wrapEngine func(storage.Engine) storage.Engine
+}
+
+// settings checks what the file says. It opens no listener, store or journal.
+func (c *fileConfig) settings(log *slog.Logger) (*settings, error) {
+	s := &settings{
+		folder: c.Data, publicURLs: c.PublicURLs, listen: c.Listen, httpListen: c.HTTP.Listen,
+		termsURL: c.ACME.TermsURL, website: c.ACME.Website,
+		orderLifetime: time.Duration(c.ACME.OrderLifetime), authorizationLifetime: time.Duration(c.ACME.AuthorizationLifetime),
+		crlLifetime: time.Duration(c.CRL.Lifetime), crlInterval: time.Duration(c.CRL.Interval), log: log,
+	}
+	if c.AdminListen != "off" {
+		s.adminListen = c.AdminListen
+	}
+	var faults []error
+	fault := func(err error) {
+		if err != nil {
+			faults = append(faults, err)
+		}
+	}
+	var err error
+	fault(c.checkURLs())
+	s.organisations, s.allowed, err = c.organisations()
+	fault(err)
+	s.issuers, err = c.issuers()
+	fault(err)
+	s.profiles, err = c.profiles(time.Now())
+	fault(err)
+	s.defaultProfile, err = c.defaultProfile()
+	fault(err)
+	fault(c.validation(s))
+	if c.TLS != nil {
+		s.tls, err = c.TLS.config(log)
+		if err != nil {
+			fault(c.source.at("tls", err))
+		}
+	}
+	if len(faults) == 0 {
+		_, err = newPublisher(&gateway{settings: s}) // makes nothing yet, but knows what it cannot work with
+		if err != nil {
+			fault(c.source.at("crl", err))
+		}
+	}
+	return s, errors.Join(faults...)
+}
+
+// checkURLs demands URLs that can be compared as strings and put into certificates.
+func (c *fileConfig) checkURLs() error {
+	for i, u := range c.PublicURLs {
+		if err := plainURL(u, "https", "http"); err != nil {
+			return c.source.at(fmt.Sprintf("public_urls[%d]", i), err)
+		}
+	}
+	if err := plainURL(c.HTTP.URL, "http"); err != nil {
+		return c.source.at("http.url", err)
+	}
+	return nil
+}
+
+func plainURL(text string, schemes ...string) error {
+	u, err := url.Parse(text)
+	if err != nil || !slices.Contains(schemes, u.Scheme) || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" {
+		return fmt.Errorf("%q is no URL of this kind; write for example %s://ca.example.com", text, schemes[0])
+	}
+	if strings.HasSuffix(text, "/") {
+		return fmt.Errorf("%q ends with a slash; leave it away", text)
+	}
+	return nil
+}
+
+func (c *fileConfig) validation(s *settings) error {
+	servers := c.Validation.Resolvers
+	if len(servers) == 0 {
+		system, err := dns.ClientConfigFromFile("/etc/resolv.conf")
+		if err != nil || len(system.Servers) == 0 {
+			return c.source.at("validation.resolvers", errors.New("no DNS resolver is configured here or in /etc/resolv.conf; add for example resolvers: [192.0.2.53:53]"))
+		}
+		for _, server := range system.Servers {
+			servers = append(servers, net.JoinHostPort(server, system.Port))
+		}
+	}
+	for _, text := range c.Validation.OwnAddresses {
+		a, err := netip.ParseAddrPort(text)
+		if err != nil {
+			return c.source.at("validation.own_addresses", fmt.Errorf("%q is not address:port, as in 192.0.2.1:443", text))
+		}
+		s.ownAddresses = append(s.ownAddresses, a)
+	}
+	s.validation = dcv.Config{
+		Resolver:  dcv.ResolverConfig{Servers: servers},
+		Timeout:   time.Duration(c.Validation.Timeout),
+		UserAgent: c.Validation.UserAgent,
+	}
+	if _, err := dcv.NewResolver(s.validation.Resolver); err != nil {
+		return c.source.at("validation.resolvers", err)
+	}
+	return nil
+}
+
+// issuerNames are the configured issuers' names.
+func (s *settings) issuerNames() []string {
+	names := map[string]bool{}
+	for _, i := range s.issuers {
+		names[i.Name] = true
+	}
+	return slices.Sorted(maps.Keys(names))
+}
+
+// tryIssuer checks one issuer as a start would.
+func tryIssuer(s *settings, name string) error {
+	for _, i := range s.issuers {
+		if i.Name == name {
+			return ca.CheckIssuer(i, time.Now())
+		}
+	}
+	return fmt.Errorf("no issuer is named %s", name)
+}
