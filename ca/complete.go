@@ -9,13 +9,13 @@ import (
 )
 
 // CompleteJournal gives every "will sign" of this authority's issuers that a crash left without an end in the journal the
-// end that the store knows: signed, or abandoned. Intents that are still open are left to the sweep. It returns how many
-// entries it added.
+// end that the store knows: signed, or abandoned. A "signed" that the store took for too late gets its "abandoned". Intents
+// that are still open are left to the sweep. It returns how many entries it added.
 //
 // entries is the journal, or as much of its end as may hold such entries ([audit.All]). Nothing may be issued meanwhile:
 // call it at the start, after the store was brought up to date and before anything is served.
 func (a *Authority) CompleteJournal(ctx context.Context, entries iter.Seq2[audit.Entry, error]) (added int, err error) {
-	endless := map[string]audit.Event{}
+	last := map[string]audit.Event{} // the last word about each serial, unless it is final
 	var order []string
 	for e, err := range entries {
 		if err != nil {
@@ -24,18 +24,20 @@ func (a *Authority) CompleteJournal(ctx context.Context, entries iter.Seq2[audit
 		key := e.Event.Issuer + "/" + e.Event.Serial
 		switch e.Event.Kind {
 		case audit.WillSign:
-			endless[key] = e.Event
+			last[key] = e.Event
 			order = append(order, key)
-		case audit.Signed, audit.Abandoned:
-			delete(endless, key)
+		case audit.Signed:
+			last[key] = e.Event
+		case audit.Abandoned:
+			delete(last, key)
 		}
 	}
 	for _, key := range order {
-		begun, ok := endless[key]
-		if _, ours := a.issuers[begun.Issuer]; !ok || !ours {
+		word, ok := last[key]
+		if _, ours := a.issuers[word.Issuer]; !ok || !ours {
 			continue
 		}
-		done, err := a.completeEntry(ctx, begun)
+		done, err := a.completeEntry(ctx, word)
 		if err != nil {
 			return added, err
 		}
@@ -46,20 +48,20 @@ func (a *Authority) CompleteJournal(ctx context.Context, entries iter.Seq2[audit
 	return added, nil
 }
 
-// completeEntry journals the end of one intent, unless it is open.
-func (a *Authority) completeEntry(ctx context.Context, begun audit.Event) (bool, error) {
-	c, err := a.store.Certificate(ctx, begun.Issuer, Serial(begun.Serial))
-	end := begun
-	end.Hash = nil
+// completeEntry journals the end of one intent, unless it is open or the journal's last word is it.
+func (a *Authority) completeEntry(ctx context.Context, word audit.Event) (bool, error) {
+	c, err := a.store.Certificate(ctx, word.Issuer, Serial(word.Serial))
+	end := word
+	end.Hash, end.DER = nil, nil
 	switch {
-	case problem.Is(err, problem.NotFound), err == nil && c.State == Abandoned:
+	case problem.Is(err, problem.NotFound) && word.Kind == audit.WillSign, err == nil && c.State == Abandoned:
 		// Without a record nothing was signed: the process died before the intent's commit.
-		end.Kind, end.Names = audit.Abandoned, nil
+		end.Kind, end.Names, end.Door, end.Profile, end.ProfileHash = audit.Abandoned, nil, "", "", ""
 	case err != nil:
 		return false, err
-	case c.State == Issued:
+	case c.State == Issued && word.Kind == audit.WillSign:
 		end = eventFor(audit.Signed, c.Intent)
-		end.DER = c.DER
+		end.DER, end.Names = c.DER, word.Names
 	default:
 		return false, nil
 	}

@@ -50,7 +50,7 @@ func (a *Authority) Issue(ctx context.Context, req Request) (*Certificate, error
 		return nil, problem.Wrap(fmt.Errorf("ca: profile %s names the unknown issuer %s", req.Profile.Name(), req.Profile.Issuer()),
 			problem.Internal, "the profile's issuer is not configured")
 	}
-	leave, err := is.pool.admit()
+	leave, err := is.admit()
 	if err != nil {
 		return nil, err
 	}
@@ -138,19 +138,24 @@ func (n *issuance) lint() error {
 	cert, err := x509.ParseCertificate(der)
 	if err != nil {
 		err = &lintError{"gatehouse_parse", err.Error()}
-	} else if err = (&candidate{cert, n.decision, n.is, n.number}).lint(); err == nil {
-		err = linter.run(der)
+	} else {
+		err = (&candidate{cert, n.decision, n.is, n.number}).lint()
+	}
+	kind := problem.Internal // our own lints: what we built is not what was decided
+	if err == nil {
+		// What differs from one certificate of a profile to the next comes from its request.
+		kind, err = problem.BadCSR, linter.run(der)
 	}
 	if err == nil {
 		return nil
 	}
-	n.a.log.Error("a certificate was refused by its lints; nothing was signed", "issuer", n.is.Name,
-		"profile", n.decision.Profile.Name(), "lint", err, "tbs", base64.StdEncoding.EncodeToString(n.tbs))
+	n.a.log.Warn("a certificate was refused by its lints; nothing was signed", "issuer", n.is.Name,
+		"profile", n.decision.Profile.Name(), "lint", err, "names", len(n.decision.Names), "tbs", base64.StdEncoding.EncodeToString(n.tbs))
 	detail := "the certificate would violate a rule of its profile's lint level"
 	if l, ok := errors.AsType[*lintError](err); ok {
 		detail = "the certificate would violate " + l.Name
 	}
-	return problem.Wrap(err, problem.Internal, "%s", detail)
+	return problem.Wrap(err, kind, "%s", detail)
 }
 
 // begin takes the enrollment and its owner from the request, then steps 6 and 7 at the same time: when it returns nil,
@@ -289,6 +294,9 @@ func eventFor(kind audit.Kind, in Intent) audit.Event {
 	e := audit.Event{
 		Kind: kind, Actor: in.Requester.Principal, Org: in.Requester.Org, Enrollment: in.Enrollment,
 		Issuer: in.Issuer, Serial: string(in.Serial),
+	}
+	if kind == audit.WillSign || kind == audit.Signed {
+		e.Door, e.Profile, e.ProfileHash = in.Requester.Door, in.Profile, in.ProfileHash
 	}
 	for _, name := range in.Names {
 		e.Names = append(e.Names, name.Value())

@@ -145,7 +145,7 @@ func TestIssueRefusalsLeaveNothing(t *testing.T) {
 			// The Forum's rules want more than a private profile gives: no such certificate may be signed.
 			r.Profile = newProfile(t, func(c *policy.Config) { c.Lint = policy.LintCABF })
 			r.Policy.ProfileHash = r.Profile.Hash()
-		}, problem.Internal},
+		}, problem.BadCSR},
 		{"the caller has gone", cancelled, func(*world, *Request) {}, problem.Unavailable},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync"
 
 	"github.com/gatehouse-ca/gatehouse/audit"
 	"github.com/gatehouse-ca/gatehouse/problem"
@@ -57,18 +56,26 @@ type RevokeRequest struct {
 // somebody else's change was recorded, so this many in a row is a store that refuses without cause.
 const maxRaces = 100
 
-// Revoke revokes an issued certificate. It returns when both the store and the journal have it: every CRL signed from
-// then on has the entry. A lost race is tried again on what the winner left, so a revocation loses against no other
-// change. The revocation date is the first one, also when the reason is raised to keyCompromise later.
+// Revoke revokes an issued certificate. It returns when both the journal and the store have it: every CRL signed from
+// then on has the entry. The journal comes first: a revocation that only it has is found by whoever asks again, or given
+// to the store at the next start, while one that only the store had would be refused as already revoked and never
+// journaled. A lost race is tried again on what the winner left, so a revocation loses against no other change; the entry
+// of a request that then turns out to be too late says nothing that the store does not. The revocation date is the first
+// one, also when the reason is raised to keyCompromise later.
 //
 // Errors are *problem.Error: BadRevocationReason; NotFound if no certificate of that serial was issued; AlreadyRevoked
 // unless the reason is raised to keyCompromise; Conflict if the certificate has expired, because lists no longer name it
-// (RFC 5280, 5) and an acknowledgement would promise what nobody can see; Unavailable if store or journal cannot serve.
-// After Unavailable the certificate may be revoked all the same; asking again tells.
+// (RFC 5280, 5) and an acknowledgement would promise what nobody can see; Unavailable if store or journal cannot serve,
+// or if the issuer is not configured here, because then no list would carry it.
 func (a *Authority) Revoke(ctx context.Context, req RevokeRequest) (*Revocation, error) {
 	if err := checkReason(req.Reason); err != nil {
 		return nil, err
 	}
+	if _, ok := a.issuers[req.Issuer]; !ok {
+		return nil, problem.New(problem.Unavailable, "the issuer %s is not configured here, so its lists cannot be published; configure it again to revoke", req.Issuer)
+	}
+	// The caller's going away must not leave one of the two without the other.
+	ctx = context.WithoutCancel(ctx)
 	journaled := false
 	for range maxRaces {
 		c, err := a.store.Certificate(ctx, req.Issuer, req.Serial)
@@ -79,17 +86,19 @@ func (a *Authority) Revoke(ctx context.Context, req RevokeRequest) (*Revocation,
 		if err != nil {
 			return nil, err
 		}
-		stored, entered := a.recordRevocation(ctx, c, r, req.Org, !journaled)
-		journaled = journaled || entered == nil
-		switch {
-		case problem.Is(stored, problem.Conflict):
-			continue
-		case stored != nil:
-			return nil, stored
-		case entered != nil:
-			return nil, entered
+		if !journaled {
+			if err := a.journalRevocation(ctx, c, r, req.Org); err != nil {
+				return nil, err
+			}
+			journaled = true
 		}
-		return &r, nil
+		err = a.recordRevocation(ctx, c, r)
+		switch {
+		case err == nil:
+			return &r, nil
+		case !problem.Is(err, problem.Conflict):
+			return nil, err
+		}
 	}
 	return nil, problem.Wrap(errors.New("ca: the store refused a revocation again and again"), problem.Unavailable,
 		"the certificate could not be revoked now").After(comeBack)
@@ -115,21 +124,19 @@ func (a *Authority) revocation(c *Certificate, req RevokeRequest) (Revocation, e
 		c.Revocation.At.UTC().Format("2006-01-02T15:04:05Z"), c.Revocation.Reason)
 }
 
-// recordRevocation writes the store and, once for a request, the journal, at the same time.
-func (a *Authority) recordRevocation(ctx context.Context, c *Certificate, r Revocation, org int32, enter bool) (stored, entered error) {
-	// The caller's going away must not leave one of the two without the other.
-	ctx, cancel := a.recording(context.WithoutCancel(ctx))
+func (a *Authority) journalRevocation(ctx context.Context, c *Certificate, r Revocation, org int32) error {
+	ctx, cancel := a.recording(ctx)
 	defer cancel()
-	var wg sync.WaitGroup
-	wg.Go(func() { stored = a.store.RecordRevocation(ctx, *c, r) })
-	if enter {
-		e := eventFor(audit.Revoked, c.Intent)
-		e.Names, e.Actor, e.Reason = nil, r.Actor, int(r.Reason)
-		if org != 0 {
-			e.Org = org
-		}
-		entered = a.append(ctx, e)
+	e := eventFor(audit.Revoked, c.Intent)
+	e.Names, e.Actor, e.Reason = nil, r.Actor, int(r.Reason)
+	if org != 0 {
+		e.Org = org
 	}
-	wg.Wait()
-	return stored, entered
+	return a.append(ctx, e)
+}
+
+func (a *Authority) recordRevocation(ctx context.Context, c *Certificate, r Revocation) error {
+	ctx, cancel := a.recording(ctx)
+	defer cancel()
+	return a.store.RecordRevocation(ctx, *c, r)
 }
