@@ -61,4 +61,8 @@ type Event struct {
 	DER        []byte    `json:"der,omitempty"`        // the certificate
 	Data       []byte    `json:"data,omitempty"`       // the record as storage encodes it, for a replay
 	Detail     string    `json:"detail,omitempty"`     // for people
+	// The rest of what an enrollment is, in WillSign and Signed: a store that lost it is given it back.
+	Door        string `json:"door,omitempty"`
+	Profile     string `json:"profile,omitempty"`
+	ProfileHash string `json:"profileHash,omitempty"`
 }

@@ -64,6 +64,9 @@ func appendEvent(dst []byte, e *Event) ([]byte, error) {
 	dst = appendBytes(dst, `,"der":"`, e.DER)
 	dst = appendBytes(dst, `,"data":"`, e.Data)
 	dst = appendText(dst, `,"detail":`, e.Detail)
+	dst = appendText(dst, `,"door":`, e.Door)
+	dst = appendText(dst, `,"profile":`, e.Profile)
+	dst = appendText(dst, `,"profileHash":`, e.ProfileHash)
 	return append(dst, "}\n"...), nil
 }
 

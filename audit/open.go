@@ -146,6 +146,24 @@ func lastSegments(dir fs.FS) (*walker, error) {
 	return w, nil
 }
 
+// segmentsFrom makes a walker that begins at the segment that holds an entry, or would hold it.
+func segmentsFrom(dir fs.FS, seq int64) (*walker, error) {
+	segs, err := segments(dir)
+	if err != nil || len(segs) == 0 {
+		return &walker{dir: dir, segs: segs}, err
+	}
+	from := 0
+	for from+1 < len(segs) && segs[from+1].first <= seq {
+		from++
+	}
+	w := &walker{dir: dir, segs: segs[from:]}
+	if from > 0 {
+		w.chain = chain{seq: segs[from].first - 1, loose: true}
+		w.chain.journal, err = readID(dir, segs[0])
+	}
+	return w, err
+}
+
 // readID reads the journal's id from its first line.
 func readID(dir fs.FS, s segment) (string, error) {
 	l, err := openSegment(dir, s)
@@ -190,7 +208,7 @@ func (w *writer) resume(walked *walker, first time.Time) (err error) {
 	if _, err := w.file.ReadAt(group, walked.last); err != nil {
 		return err
 	}
-	if err := error(nil); err != nil {
+	if _, err := w.file.WriteAt(group, walked.last); err != nil {
 		return err
 	}
 	if err := w.file.Sync(); err != nil {

@@ -113,6 +113,22 @@ func Recent(dir string) iter.Seq2[Entry, error] {
 	return stream(func() (*walker, error) { return lastSegments(os.DirFS(dir)) })
 }
 
+// After is All for the entries behind an entry's number, zero for all. It reads from the beginning of the segment that
+// holds the first of them.
+func After(dir string, seq int64) iter.Seq2[Entry, error] {
+	entries := stream(func() (*walker, error) { return segmentsFrom(os.DirFS(dir), seq+1) })
+	return func(yield func(Entry, error) bool) {
+		for e, err := range entries {
+			if err == nil && e.Seq <= seq {
+				continue
+			}
+			if !yield(e, err) {
+				return
+			}
+		}
+	}
+}
+
 func stream(open func() (*walker, error)) iter.Seq2[Entry, error] {
 	return func(yield func(Entry, error) bool) {
 		w, err := open()

@@ -16,29 +16,39 @@ const sweepBatch = 50
 // Sweep goes on with enrollments whose worker died or whose back-off is over: at most 50 a turn. It is safe to run in
 // several processes at once; one alone wins each enrollment.
 func (r *Registrar) Sweep(ctx context.Context) error {
-	return r.sweep(ctx, r.Now())
+	_, err := r.sweep(ctx, r.Now())
+	return err
 }
 
-// Recover is a Sweep that does not wait for leases to run out. It is for the start of a process that has the store to
-// itself: whatever is leased in it, the worker is dead.
+// Recover is a Sweep that does not wait for leases to run out, and goes on until nothing is left that was due within a
+// lease of its start. It is for the start of a process that has the store to itself: whatever is leased in it, the
+// worker is dead.
 func (r *Registrar) Recover(ctx context.Context) error {
-	return r.sweep(ctx, r.Now().Add(lease))
+	until := r.Now().Add(lease)
+	for {
+		// What is taken is due a lease from then on, so each is met once.
+		n, err := r.sweep(ctx, until)
+		if err != nil || n < sweepBatch {
+			return err
+		}
+	}
 }
 
-func (r *Registrar) sweep(ctx context.Context, until time.Time) error {
+// sweep takes one batch of what is due until a time, and reports how many there were.
+func (r *Registrar) sweep(ctx context.Context, until time.Time) (int, error) {
 	due, err := r.Store.DueEnrollments(ctx, until, sweepBatch)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	for _, e := range due {
 		if ctx.Err() != nil {
-			return ctx.Err()
+			return 0, ctx.Err()
 		}
 		if err := r.resume(ctx, e); err != nil {
 			r.Log.Warn("resuming an enrollment failed", "enrollment", e.ID, "attempt", e.Attempts, "error", err)
 		}
 	}
-	return nil
+	return len(due), nil
 }
 
 // resume makes one more attempt. The intent of the attempt before is closed first, under the precondition that it is

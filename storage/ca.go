@@ -144,6 +144,7 @@ func (db *DB) OpenIntents(ctx context.Context, before time.Time, limit int) ([]c
 		return nil, unavailable(err)
 	}
 	var open []ca.Intent
+	stale := &Batch{}
 	for _, m := range members {
 		_, rest, _ := memberParts(m)
 		issuer, serial, ok := strings.Cut(rest, "/")
@@ -151,12 +152,18 @@ func (db *DB) OpenIntents(ctx context.Context, before time.Time, limit int) ([]c
 			return nil, damaged(Key(indexIntents), errors.New("a member names no serial"))
 		}
 		c, err := db.Certificate(ctx, issuer, ca.Serial(serial))
-		if err != nil {
+		switch {
+		case problem.Is(err, problem.NotFound), err == nil && c.State != ca.Open:
+			// The entry of a record that is not there, or not open, would come back for ever.
+			stale.Removes = append(stale.Removes, Entry{Index: indexIntents, Member: m})
+		case err != nil:
 			return nil, err
-		}
-		if c.State == ca.Open {
+		default:
 			open = append(open, c.Intent)
 		}
+	}
+	if len(stale.Removes) > 0 {
+		return open, db.commit(ctx, stale)
 	}
 	return open, nil
 }

@@ -27,6 +27,7 @@ const (
 	indexValidations = "validations" // time due, authorization: validations under way
 	indexOrderEnds   = "order-ends"  // time of removal, account, order
 	indexAll         = "all"         // enrollment: every organisation's
+	indexJournals    = "journals"    // ids of journals that have a mark
 )
 
 func keyAccount(id acme.AccountID) Key { return Key("account/" + id) }

@@ -173,13 +173,34 @@ func (db *DB) DueEnrollments(ctx context.Context, now time.Time, limit int) ([]*
 	}
 	var ids []ra.ID
 	for _, m := range members {
-		if _, id, ok := memberParts(m); ok {
-			if n, _, ok := memberParts([]byte(id)); ok {
-				ids = append(ids, ra.ID(n))
-			}
+		if id, ok := lastID(m); ok {
+			ids = append(ids, id)
 		}
 	}
-	return db.enrollments(ctx, ids)
+	found, err := db.enrollments(ctx, ids)
+	if err != nil {
+		return nil, err
+	}
+	due := map[ra.ID]*ra.Enrollment{}
+	for _, e := range found {
+		due[e.ID] = e
+	}
+	var list []*ra.Enrollment
+	stale := &Batch{}
+	for _, m := range members {
+		id, _ := lastID(m)
+		e := due[id]
+		if e == nil || !bytes.Equal(m, timeMember(e.Due, string(idMember(id)))) {
+			// An entry that is not its enrollment's would come back for ever.
+			stale.Removes = append(stale.Removes, Entry{Index: indexDue, Member: m})
+			continue
+		}
+		list = append(list, e)
+	}
+	if len(stale.Removes) > 0 {
+		return list, db.commit(ctx, stale)
+	}
+	return list, nil
 }
 
 // TakeEnrollment implements ra.Store. The index entry of the due time that was read is removed, so e.Due must be as read.

@@ -48,6 +48,8 @@ type gateway struct {
 
 	health *web.Health
 
+	marked          storage.Mark  // the journal's mark in the store
+	marks           []laggingMark // what it may become, oldest first; with marked, the sweep's alone while it runs
 	listener, plain net.Listener
 	closers         []func() error // in the order they were opened
 }
@@ -70,7 +72,7 @@ func openGateway(ctx context.Context, s *settings) (_ *gateway, err error) {
 }
 
 // openState opens the store and the journal, which belong together: a store without its journal could not say what was
-// signed, and a journal without its store is evidence that the store is lost.
+// signed, and from a journal without its store the store is made again.
 func (g *gateway) openState(ctx context.Context) error {
 	s := g.settings
 	if err := os.MkdirAll(s.folder, 0o700); err != nil {
@@ -88,10 +90,10 @@ func (g *gateway) openState(ctx context.Context) error {
 	switch {
 	case hasStore && !hasJournal && !s.newJournal:
 		return fmt.Errorf("%s holds a store but no journal; restore %s from where it went, or, if it is lost for good, start once with --new-journal", s.folder, journalFolder)
-	case hasStore && hasJournal && s.newJournal:
+	case hasJournal && s.newJournal:
 		return fmt.Errorf("%s holds a journal that --new-journal would leave aside; start without it, or move %s away first", s.folder, journalFolder)
 	case hasJournal && !hasStore:
-		return fmt.Errorf("%s holds a journal but no store: what was issued is missing; restore %s from a backup, or, to give it up, move %s away", s.folder, storeFolder, journalFolder)
+		s.log.Warn("there is a journal but no store; what was issued is put back from the journal", "data", s.folder)
 	}
 	if g.engine, err = embedded.Open(embedded.Config{Dir: storeFolder, Log: s.log}); err != nil {
 		return err
@@ -151,13 +153,8 @@ func (g *gateway) openIssuance(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	// What a crash kept from the end of the journal is in the store by now.
-	added, err := g.authority.CompleteJournal(ctx, audit.Recent(filepath.Join(s.folder, "journal")))
-	if err != nil {
-		return fmt.Errorf("completing the journal after an earlier end: %w", err)
-	}
-	if added > 0 {
-		s.log.Info("the journal was completed after a crash", "entries", added)
+	if err := g.replay(ctx, filepath.Join(s.folder, "journal")); err != nil {
+		return err
 	}
 	g.registrar = ra.New(ra.Config{
 		Store: g.db, Authority: g.authority, Certificate: g.db.Certificate, Profiles: s.profiles, Allowed: s.allowed, Log: s.log,
@@ -169,8 +166,14 @@ func (g *gateway) openIssuance(ctx context.Context) error {
 		return err
 	}
 	g.onClose(g.validator.Close)
-	g.publisher, err = newPublisher(g)
-	return err
+	if g.publisher, err = newPublisher(g); err != nil {
+		return err
+	}
+	// A stored list that the configured certificate does not verify could never be replaced, and nothing be revoked.
+	if err := g.publisher.Load(ctx); err != nil {
+		return fmt.Errorf("%w; if the issuer has a new key, give it a new name and keep the old one configured until its last certificate expires", err)
+	}
+	return nil
 }
 
 func addrPort(l net.Listener) netip.AddrPort {
@@ -210,7 +213,7 @@ func (g *gateway) openDoors(ctx context.Context) error {
 	var err error
 	g.acme, err = acme.New(ctx, acme.Config{
 		PublicURLs: s.publicURLs, Organisations: s.organisations, Profiles: s.profiles, DefaultProfile: s.defaultProfile,
-		Allowed: s.allowed, Issuers: s.issuerNames(), Chain: g.chain, Store: g.db, Registrar: g.registrar,
+		Allowed: s.allowed, Issuers: s.issuerNames(), Chain: g.chain, Alternates: g.alternates, Store: g.db, Registrar: g.registrar,
 		Validator: g.validator, Journal: g.journal, Work: g.work, TermsURL: s.termsURL, Website: s.website,
 		OrderLifetime: s.orderLifetime, AuthorizationLifetime: s.authorizationLifetime, Log: s.log,
 		Observe: func(ctx context.Context, resource string, err error) {
@@ -250,10 +253,6 @@ func (g *gateway) serve(ctx context.Context, ready func()) error {
 	defer wg.Wait()
 	defer stop()
 	wg.Go(func() { g.publisher.Run(running) })
-	// The embedded store is this process's alone, so what is under way in it was a dead process's.
-	if err := g.registrar.Recover(ctx); err != nil {
-		s.log.Warn("taking up what an earlier process left failed; the sweep will", "error", err)
-	}
 	g.startSweeps()
 
 	admin, socket, err := g.adminServer()
@@ -292,6 +291,13 @@ func (g *gateway) adminServer() (*http.Server, net.Listener, error) {
 
 // startSweeps starts the work that goes on by itself.
 func (g *gateway) startSweeps() {
+	// The embedded store is this process's alone, so what is under way in it was a dead process's.
+	g.work.Go("recover", 10*time.Minute, func(ctx context.Context) {
+		if err := g.registrar.Recover(ctx); err != nil {
+			g.settings.log.Warn("taking up what an earlier process left failed; the sweep will", "error", err)
+		}
+	})
+	g.work.Every("journal mark", markEvery, g.advanceMark)
 	g.work.Every("enrollments", sweepEvery, g.registrar.Sweep)
 	g.work.Every("intents", time.Minute, func(ctx context.Context) error {
 		_, err := g.authority.SweepIntents(ctx, ca.SweepAge)
@@ -309,7 +315,9 @@ func (g *gateway) drain(servers []*web.Server) error {
 		wg.Go(func() { errs[i] = server.Drain(ctx) })
 	}
 	wg.Wait()
-	return errors.Join(append(errs, g.work.Drain(ctx))...)
+	errs = append(errs, g.work.Drain(ctx))
+	// Nothing is under way any more, so everything in the journal is in the store.
+	return errors.Join(append(errs, g.setMark(ctx, g.headMark()))...)
 }
 
 func (g *gateway) onClose(f func() error) { g.closers = append(g.closers, f) }
@@ -375,4 +383,12 @@ func (g *gateway) chain(issuer string) []byte {
 		return nil
 	}
 	return pem
+}
+
+// alternates are the other chains of an issuer, in the same form.
+func (g *gateway) alternates(issuer string) [][]byte {
+	if chains := g.authority.Chains(issuer); len(chains) > 1 {
+		return chains[1:]
+	}
+	return nil
 }
