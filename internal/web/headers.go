@@ -12,17 +12,13 @@ import (
 
 // securityHeaders are what suits an API on every answer: nothing here is a page, so no browser may guess a type, run,
 // frame or keep it. A handler that knows better overwrites them.
-func securityHeaders(hsts time.Duration) []header {
-	all := []header{
+func securityHeaders() []header {
+	return []header{
 		{"X-Content-Type-Options", []string{"nosniff"}},
 		{"Content-Security-Policy", []string{"default-src 'none'; frame-ancestors 'none'"}},
 		{"Referrer-Policy", []string{"no-referrer"}},
 		{"Cache-Control", []string{"no-store"}},
 	}
-	if hsts > 0 {
-		all = append(all, header{"Strict-Transport-Security", []string{"max-age=" + strconv.FormatInt(int64(hsts/time.Second), 10)}})
-	}
-	return all
 }
 
 func (o *observer) setHeaders(h http.Header, e *RequestEvent) {

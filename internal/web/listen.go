@@ -23,20 +23,15 @@ func Listen(addr string) (net.Listener, error) {
 	return nil, fmt.Errorf("cannot listen on %q: %w; give an address as host:port", addr, err)
 }
 
-// ListenAdmin is [Listen] for an admin address, which answers whoever reaches it: anything but loopback is refused unless
-// remote says that the network in front is trusted.
-func ListenAdmin(addr string, remote bool) (net.Listener, error) {
-	if remote {
-		return Listen(addr)
-	}
+// ListenAdmin is [Listen] for an admin address, which answers whoever reaches it: anything but loopback is refused.
+func ListenAdmin(addr string) (net.Listener, error) {
 	// What is checked is what is listened on, not a name that could resolve differently the second time.
 	resolved, err := net.ResolveTCPAddr("tcp", addr)
 	if err != nil {
 		return nil, fmt.Errorf("cannot listen on %q: %w; give an address as host:port", addr, err)
 	}
 	if !resolved.IP.IsLoopback() {
-		return nil, fmt.Errorf("cannot listen on %s: the admin address must be loopback, because it answers anyone; "+
-			"use 127.0.0.1 or allow a remote admin address explicitly", addr)
+		return nil, fmt.Errorf("cannot listen on %s: the admin address must be loopback, because it answers anyone; use 127.0.0.1", addr)
 	}
 	return Listen(resolved.String())
 }

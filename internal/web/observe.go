@@ -27,11 +27,7 @@ type header struct {
 }
 
 func observe(cfg Config) *observer {
-	hsts := cfg.HSTS
-	if cfg.TLS == nil {
-		hsts = 0 // RFC 6797, 7.2: not over plain HTTP
-	}
-	return &observer{cfg: cfg, maxBody: cmp.Or(cfg.MaxBodyBytes, 1<<20), headers: securityHeaders(hsts)}
+	return &observer{cfg: cfg, maxBody: cmp.Or(cfg.MaxBodyBytes, 1<<20), headers: securityHeaders()}
 }
 
 // ServeHTTP runs the handler once and accounts for it, whatever becomes of it.

@@ -32,8 +32,6 @@ type Config struct {
 
 	// TrustedProxies are the peers whose X-Forwarded-For is believed.
 	TrustedProxies []netip.Prefix
-	// HSTS is the max-age of Strict-Transport-Security on TLS listeners (RFC 6797, 6.1.1); zero sends none.
-	HSTS time.Duration
 
 	ReadHeaderTimeout time.Duration // TLS handshake and header; default 5 s
 	ReadTimeout       time.Duration // whole request; default 30 s
