@@ -26,6 +26,14 @@ require (
 )
 
 require (
+	github.com/ThalesIgnite/crypto11 v1.2.5 // indirect
+	github.com/miekg/pkcs11 v1.1.2 // indirect
+	github.com/redis/go-redis/v9 v9.23.0 // indirect
+	github.com/thales-e-security/pool v0.0.2 // indirect
+	go.uber.org/atomic v1.12.0 // indirect
+)
+
+require (
 	dario.cat/mergo v1.0.2 // indirect
 	filippo.io/edwards25519 v1.2.0
 	github.com/Masterminds/goutils v1.1.1 // indirect

@@ -49,6 +49,7 @@ type target struct {
 	authz       AuthzID
 	position    int // of the challenge in its authorization
 	certificate *CertificateID
+	chain       int    // of a certificate: 0 the default, 1 the first alternate (RFC 8555, 7.4.2)
 	cursor      string // in orders: where the page begins
 }
 
@@ -103,11 +104,12 @@ func parseSegments(s []string) (t target, ok bool) {
 	case len(s) == 1 && s[0] == "directory":
 		return target{resource: resDirectory}, true
 	case len(s) == 3 && s[0] == "in" && s[2] == "directory":
-		return target{resource: resDirectory, org: s[1]}, s[1] != ""
+		t = target{resource: resDirectory}
+		t.org, ok = unescape(s[1])
+		return t, ok
 	case len(s) == 4 && s[0] == "in" && s[3] == "directory":
-		t = target{resource: resDirectory, org: s[1]}
-		t.profile, ok = unescape(s[2])
-		return t, ok && s[1] != ""
+		t = target{resource: resDirectory}
+		return t, t.parseIn(s[1], s[2])
 	case len(s) >= 2 && s[0] == "r":
 		return parseResource(s[1], s[2:])
 	}
@@ -146,6 +148,9 @@ func parseResource(word string, s []string) (t target, ok bool) {
 		t, ok = parseChallenge(id)
 	case "certificate":
 		t, ok = parseCertificate(id)
+		if n, err := strconv.ParseUint(tail, 10, 8); err == nil { // "0" is not how the default chain is written
+			t.chain, tail = int(n), ""
+		}
 	}
 	return t, ok && tail == ""
 }
@@ -159,14 +164,20 @@ func parseNew(word string, s []string) (t target, ok bool) {
 	case len(s) == 0:
 		return t, true
 	case len(s) == 2 && s[0] == "in":
-		t.org = s[1]
-		return t, t.org != ""
+		t.org, ok = unescape(s[1])
+		return t, ok
 	case len(s) == 3 && s[0] == "in" && t.resource == resNewOrder:
-		t.org = s[1]
-		t.profile, ok = unescape(s[2])
-		return t, ok && t.org != ""
+		return t, t.parseIn(s[1], s[2])
 	}
 	return target{}, false
+}
+
+// parseIn reads the segments of organisation and profile.
+func (t *target) parseIn(org, profile string) (ok bool) {
+	if t.org, ok = unescape(org); ok {
+		t.profile, ok = unescape(profile)
+	}
+	return ok
 }
 
 func parseChallenge(id string) (target, bool) {
@@ -208,13 +219,7 @@ func parseCursor(query string) (string, bool) {
 func (t target) path() string {
 	switch t.resource {
 	case resDirectory:
-		switch {
-		case t.org == "":
-			return prefix + "directory"
-		case t.profile == "":
-			return prefix + "in/" + t.org + "/directory"
-		}
-		return prefix + "in/" + t.org + "/" + url.PathEscape(t.profile) + "/directory"
+		return prefix + strings.TrimPrefix(t.in()+"/directory", "/")
 	case resNewNonce:
 		return prefix + "r/new-nonce"
 	case resNewAccount:
@@ -238,7 +243,11 @@ func (t target) path() string {
 	case resChallenge:
 		return prefix + "r/challenge/" + string(t.authz) + "." + strconv.Itoa(t.position)
 	case resCertificate:
-		return prefix + "r/certificate/" + url.PathEscape(t.certificate.Issuer) + "." + string(t.certificate.Serial)
+		path := prefix + "r/certificate/" + url.PathEscape(t.certificate.Issuer) + "." + string(t.certificate.Serial)
+		if t.chain > 0 {
+			path += "/" + strconv.Itoa(t.chain)
+		}
+		return path
 	case resRevoke:
 		return prefix + "r/revoke-cert"
 	}
@@ -251,9 +260,9 @@ func (t target) in() string {
 	case t.org == "":
 		return ""
 	case t.profile == "":
-		return "/in/" + t.org
+		return "/in/" + url.PathEscape(t.org)
 	}
-	return "/in/" + t.org + "/" + url.PathEscape(t.profile)
+	return "/in/" + url.PathEscape(t.org) + "/" + url.PathEscape(t.profile)
 }
 
 // links writes our URLs and recognises them. Bases are what the configuration calls public URLs; the first is written,

@@ -31,6 +31,8 @@ func TestLinksRoundTrip(t *testing.T) {
 		{resource: resChallenge, authz: AuthzID(id), position: 2},
 		{resource: resCertificate, certificate: &CertificateID{Issuer: "v1.ecc", Serial: serial}},
 		{resource: resCertificate, certificate: &CertificateID{Issuer: "a/b", Serial: serial}},
+		{resource: resCertificate, certificate: &CertificateID{Issuer: "test", Serial: serial}, chain: 1},
+		{resource: resCertificate, certificate: &CertificateID{Issuer: "test", Serial: serial}, chain: 255},
 		{resource: resRevoke},
 	} {
 		path, query, _ := strings.Cut(want.path(), "?")
@@ -52,7 +54,9 @@ func TestLinksRefuseOtherSpellings(t *testing.T) {
 		"/acme/r/authz/" + id + "/x", "/acme/r/challenge/" + id, "/acme/r/challenge/" + id + ".", "/acme/r/challenge/" + id + ".01",
 		"/acme/r/challenge/" + id + ".-1", "/acme/r/challenge/" + id + ".999", "/acme/r/certificate/test", "/acme/r/certificate/test.",
 		"/acme/r/certificate/.01ab", "/acme/r/certificate/test.01AB", "/acme/r/certificate/te%73t.01ab",
-		"/acme/r/certificate/test." + strings.Repeat("a", 41), "/acme/r/key-change", "/acme/r/renewal-info/x",
+		"/acme/r/certificate/test.01ab/", "/acme/r/certificate/test.01ab/0", "/acme/r/certificate/test.01ab/01", "/acme/r/certificate/test.01ab/+1",
+		"/acme/r/certificate/test.01ab/-1", "/acme/r/certificate/test.01ab/256", "/acme/r/certificate/test.01ab/1/", "/acme/r/certificate/test.01ab/1/2",
+		"/acme/r/certificate/test.01ab/x", "/acme/r/order/" + id + "/1", "/acme/r/certificate/test." + strings.Repeat("a", 41), "/acme/r/key-change", "/acme/r/renewal-info/x",
 	} {
 		if got, ok := parseURL(path, ""); ok {
 			t.Errorf("%q parses as %+v", path, got)

@@ -24,8 +24,9 @@ type reply struct {
 	body        []byte // with contentType
 	contentType string
 	location    string
-	up          string // the resource this one belongs to (RFC 8555, 7.5.1)
-	next        string // the next page (RFC 8555, 7.1.2.1)
+	up          string   // the resource this one belongs to (RFC 8555, 7.5.1)
+	next        string   // the next page (RFC 8555, 7.1.2.1)
+	alternates  []string // the same certificate with other chains (RFC 8555, 7.4.2)
 	retryAfter  time.Duration
 }
 
@@ -47,6 +48,9 @@ func (rep *reply) write(w http.ResponseWriter, r *http.Request) error {
 	}
 	if rep.next != "" {
 		h.Add("Link", `<`+rep.next+`>;rel="next"`)
+	}
+	for _, url := range rep.alternates {
+		h.Add("Link", `<`+url+`>;rel="alternate"`)
 	}
 	setRetryAfter(h, rep.retryAfter)
 	status := rep.status

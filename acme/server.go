@@ -55,6 +55,9 @@ type Config struct {
 	// PEM: its own first, each certified by the next.
 	Issuers []string
 	Chain   func(issuer string) []byte
+	// Alternates gives an issuer's other chains in the same form (RFC 8555, 7.4.2), always in the same sequence: their
+	// places are in URLs. Nil: there are none.
+	Alternates func(issuer string) [][]byte
 
 	Store     Store
 	Registrar Registrar

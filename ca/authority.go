@@ -103,6 +103,11 @@ func (a *Authority) addIssuer(i Issuer) error {
 		a.log.Warn("an issuer expires soon; certificates that would outlive it are refused",
 			"issuer", is.Name, "notAfter", is.cert.NotAfter)
 	}
+	for n, chain := range is.Alternates {
+		if end := firstEnd(chain); end.Sub(a.now()) < expirySoon {
+			a.log.Warn("an alternate chain of an issuer expires soon", "issuer", is.Name, "alternate", n+1, "notAfter", end)
+		}
+	}
 	a.issuers[is.Name] = is
 	a.names = append(a.names, is.Name)
 	return nil
@@ -133,7 +138,21 @@ func (a *Authority) Chain(name string) ([]byte, error) {
 	if !ok {
 		return nil, problem.New(problem.NotFound, "there is no issuer %s", name)
 	}
-	return bytes.Clone(is.chainPEM), nil
+	return bytes.Clone(is.chainPEMs[0]), nil
+}
+
+// Chains is every chain that an issuer's certificates can be downloaded with (RFC 8555, 7.4.2), each as in [Authority.Chain]:
+// the default first, then the alternates in their configured order. Nil if there is no such issuer. The caller owns the slices.
+func (a *Authority) Chains(name string) [][]byte {
+	is, ok := a.issuers[name]
+	if !ok {
+		return nil
+	}
+	var chains [][]byte
+	for _, c := range is.chainPEMs {
+		chains = append(chains, bytes.Clone(c))
+	}
+	return chains
 }
 
 // append writes to the journal. An issuance or revocation whose entry is not durable does not happen, or is not answered.

@@ -26,3 +26,9 @@ type Backend interface {
 type algorithmChooser interface {
 	SignatureAlgorithm() x509.SignatureAlgorithm
 }
+
+// readier is what a backend implements in addition if it can know beforehand that it cannot sign, such as one whose token
+// was taken away: an issuance is then refused before anything is recorded for it. Ready must not block.
+type readier interface {
+	Ready() error
+}

@@ -18,6 +18,7 @@ type CAS struct {
 	service   apiv1.CertificateAuthorityService
 	public    crypto.PublicKey
 	algorithm x509.SignatureAlgorithm
+	signer    readier // nil if the signer cannot tell
 }
 
 // NewCAS adapts a service whose signing key is public.
@@ -46,7 +47,16 @@ func NewSoftCAS(chain []*x509.Certificate, signer crypto.Signer) (*CAS, error) {
 	if g, ok := signer.(apiv1.SignatureAlgorithmGetter); ok {
 		c.algorithm = g.SignatureAlgorithm()
 	}
+	c.signer, _ = signer.(readier)
 	return c, nil
+}
+
+// Ready says why the signer cannot sign now, if it knows.
+func (c *CAS) Ready() error {
+	if c.signer == nil {
+		return nil
+	}
+	return c.signer.Ready()
 }
 
 // Public is the issuer's public key.

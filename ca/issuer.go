@@ -16,6 +16,8 @@ import (
 	"net/url"
 	"regexp"
 	"time"
+
+	"github.com/gatehouse-ca/gatehouse/problem"
 )
 
 // Defaults and limits of an [Issuer].
@@ -34,9 +36,12 @@ var issuerName = regexp.MustCompile(`^[a-z0-9-]{1,40}$`)
 
 // Issuer is one signing key with its certificate chain. Certificates in it must not be changed after [New].
 type Issuer struct {
-	Name    string              // [a-z0-9-]{1,40}: in profiles, records, URLs and the journal
-	Chain   []*x509.Certificate // the issuer's own certificate first, each following one certifying it; the root may be last
-	Backend Backend
+	Name  string              // [a-z0-9-]{1,40}: in profiles, records, URLs and the journal
+	Chain []*x509.Certificate // the issuer's own certificate first, each following one certifying it; the root may be last
+	// Alternates are other chains for the same key and name, each with a certificate of the issuer first: another one, such as
+	// a cross-certificate, or the same one below other certificates. Clients may choose among them (RFC 8555, 7.4.2).
+	Alternates [][]*x509.Certificate
+	Backend    Backend
 	// CRLURL and IssuerURL are where publishing serves the list and the issuer's certificate: the certificate's CRL
 	// distribution point (RFC 5280, 4.2.1.13) and caIssuers access (4.2.2.1). Plain http; empty leaves the extension out.
 	CRLURL    string
@@ -55,7 +60,7 @@ type issuer struct {
 	Issuer
 	cert      *x509.Certificate
 	algorithm x509.SignatureAlgorithm
-	chainPEM  []byte
+	chainPEMs [][]byte // of Chain, then of Alternates
 	pool      *pool
 }
 
@@ -71,6 +76,10 @@ func newIssuer(i Issuer, now time.Time, log *slog.Logger) (*issuer, error) {
 		return fail("it has no back end")
 	}
 	if err := checkChain(i.Chain, now); err != nil {
+		return fail("%w", err)
+	}
+	chainPEMs, err := encodeChains(i, now)
+	if err != nil {
 		return fail("%w", err)
 	}
 	for _, u := range []string{i.CRLURL, i.IssuerURL} {
@@ -94,9 +103,20 @@ func newIssuer(i Issuer, now time.Time, log *slog.Logger) (*issuer, error) {
 		return fail("%w", err)
 	}
 	return &issuer{
-		Issuer: i, cert: cert, algorithm: algorithm, chainPEM: encodeChain(i.Chain),
+		Issuer: i, cert: cert, algorithm: algorithm, chainPEMs: chainPEMs,
 		pool: newPool(i.Name, i.MaxConcurrent, i.MaxPending, i.SignTimeout, log),
 	}, nil
+}
+
+// admit lets an issuance begin, unless it is known that the issuer cannot sign it: then nothing is recorded, and no serial
+// ends on the CRL for nothing. It returns what must be called in the end.
+func (is *issuer) admit() (leave func(), err error) {
+	if r, ok := is.Backend.(readier); ok {
+		if err := r.Ready(); err != nil {
+			return nil, problem.Wrap(err, problem.Unavailable, "the issuer %s cannot sign now", is.Name).After(comeBack)
+		}
+	}
+	return is.pool.admit()
 }
 
 // checkChain holds a chain to what relying parties will: RFC 5280, 6.1.3 (a) and 6.1.4 (k) to (n).

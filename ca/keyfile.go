@@ -1,7 +1,6 @@
 package ca
 
 import (
-	"bytes"
 	"crypto"
 	"crypto/x509"
 	"encoding/pem"
@@ -11,14 +10,14 @@ import (
 	"os"
 )
 
-// maxPEMFile bounds what is read from a key or chain file.
+// maxPEMFile bounds what is read from a key, chain or PIN file.
 const maxPEMFile = 1 << 20
 
 // LoadKey reads a private key (PKCS #8, or the older RSA and EC forms) from a PEM file. The file must hold exactly one,
 // unencrypted, and be a regular file that nobody but its owner may read. Errors name the file and the remedy, never the
 // content.
 func LoadKey(path string) (crypto.Signer, error) {
-	data, err := readPEM(path, 0o077)
+	data, err := readOwn(path, 0o077, "private key")
 	if err != nil {
 		return nil, err
 	}
@@ -72,7 +71,7 @@ func parseKey(block *pem.Block) (crypto.Signer, error) {
 // LoadChain reads certificates from a PEM file, in its order. It holds them to nothing but their encoding; [New] checks
 // that they are an issuer's chain.
 func LoadChain(path string) ([]*x509.Certificate, error) {
-	data, err := readPEM(path, 0)
+	data, err := readOwn(path, 0, "chain")
 	if err != nil {
 		return nil, err
 	}
@@ -93,9 +92,9 @@ func LoadChain(path string) ([]*x509.Certificate, error) {
 	return chain, nil
 }
 
-// readPEM reads a regular file none of whose permission bits are forbidden. Both are asked of the open file, so that what
-// was checked is what is read.
-func readPEM(path string, forbidden os.FileMode) ([]byte, error) {
+// readOwn reads a regular file none of whose permission bits are forbidden. Both are asked of the open file, so that what
+// was checked is what is read. what is what the file holds, for the message.
+func readOwn(path string, forbidden os.FileMode, what string) ([]byte, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, err
@@ -109,8 +108,8 @@ func readPEM(path string, forbidden os.FileMode) ([]byte, error) {
 		return nil, fmt.Errorf("%s: not a regular file", path)
 	}
 	if open := info.Mode().Perm() & forbidden; open != 0 {
-		return nil, fmt.Errorf("%s: others than its owner may use this private key (mode %04o); run: chmod 600 %s",
-			path, info.Mode().Perm(), path)
+		return nil, fmt.Errorf("%s: others than its owner may use this %s (mode %04o); run: chmod 600 %s",
+			path, what, info.Mode().Perm(), path)
 	}
 	data, err := io.ReadAll(io.LimitReader(f, maxPEMFile+1))
 	if err != nil {
@@ -119,5 +118,5 @@ func readPEM(path string, forbidden os.FileMode) ([]byte, error) {
 	if len(data) > maxPEMFile {
 		return nil, fmt.Errorf("%s: larger than %d bytes", path, maxPEMFile)
 	}
-	return bytes.TrimSpace(data), nil
+	return data, nil
 }

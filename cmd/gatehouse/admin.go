@@ -273,7 +273,7 @@ func (a *admin) bySerial(caller auth.Caller, r *http.Request) (any, error) {
 func (a *admin) one(caller auth.Caller, r *http.Request) (*ra.Enrollment, error) {
 	serial, err := ca.ParseSerial(r.PathValue("serial"))
 	if err != nil {
-		return nil, err
+		return nil, problem.Wrap(err, problem.Malformed, "%q is no serial: %v", r.PathValue("serial"), err)
 	}
 	found, err := a.registrar.BySerial(r.Context(), caller, serial)
 	if err != nil {

@@ -41,6 +41,9 @@ func (c *auditVerifyCmd) Run(s streams) error {
 		marks = append(marks, m)
 	}
 	report, err := audit.Verify(filepath.Join(c.Data, "journal"), marks...)
+	if errors.Is(err, audit.ErrNoJournal) || err == nil && report.Entries == 0 {
+		return fmt.Errorf("%s holds no journal; name the gateway's data folder with --data", filepath.Join(c.Data, "journal"))
+	}
 	v := verifyView{OK: err == nil, Entries: report.Entries, First: report.First, Last: report.Last, Notes: report.Notes}
 	if report.Entries > 0 {
 		v.Head = report.Head.String()
@@ -48,21 +51,18 @@ func (c *auditVerifyCmd) Run(s streams) error {
 	if err != nil {
 		v.Problem = err.Error()
 	}
-	if c.JSON {
+	switch {
+	case c.JSON:
 		if bad := writeJSON(s.out, v); bad != nil {
 			return bad
 		}
-	} else {
+	case !errors.Is(err, audit.ErrNoJournal):
 		printReport(s, v)
 	}
-	switch {
-	case err == nil:
-		return nil
-	case errors.Is(err, audit.ErrNoJournal):
-		return fmt.Errorf("%s holds no journal; name the gateway's data folder with --data", filepath.Join(c.Data, "journal"))
-	default:
+	if err != nil {
 		return errReported
 	}
+	return nil
 }
 
 func printReport(s streams, v verifyView) {

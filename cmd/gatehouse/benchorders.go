@@ -110,9 +110,6 @@ type benchChecker struct {
 
 // check moves issuances whose certificate is wrong to the failed ones.
 func (c *benchChecker) check(run *benchRun) {
-	if c.serials == nil {
-		c.serials = map[string]bool{}
-	}
 	for _, issued := range run.certificates {
 		if err := c.examine(issued); err != nil {
 			run.issued--
@@ -143,6 +140,9 @@ func (c *benchChecker) examine(issued benchCertificate) error {
 		return fmt.Errorf("it is for %v", cert.DNSNames)
 	case c.serials[serial]:
 		return fmt.Errorf("its serial %s was used before", serial)
+	}
+	if c.serials == nil {
+		c.serials = map[string]bool{}
 	}
 	c.serials[serial] = true
 	c.size = len(cert.Raw)

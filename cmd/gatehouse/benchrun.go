@@ -15,7 +15,7 @@ import (
 
 const (
 	// warmUp issuances precede the levels, unmeasured, on either server: first connections, page cache, the heap's first
-	// growth. The growth run has none, because it is about the first ones too.
+	// growth; fewer if a level has fewer. The growth run has none, because it is about the first ones too.
 	warmUp = 100
 
 	growthWindow = 1000
@@ -71,7 +71,11 @@ func (b *bench) measureLevels(ctx context.Context, report *benchReport) (err err
 }
 
 func (b *bench) warmUp(ctx context.Context, s *benchServer, report *benchReport) error {
-	orders, err := b.orders.make(warmUp)
+	n := warmUp
+	if b.Orders > 0 {
+		n = min(n, b.Orders)
+	}
+	orders, err := b.orders.make(n)
 	if err != nil {
 		return err
 	}

@@ -6,8 +6,11 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"net"
+	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -42,8 +45,13 @@ func (c *checkCmd) Run(ctx context.Context, s streams) error {
 	}
 	results := []checkResult{{"configuration", true, c.Config + " is well-formed"}}
 	results = append(results, checkIssuers(settings)...)
-	results = append(results, checkState(settings)...)
-	results = append(results, checkPorts(settings)...)
+	results = append(results, checkProfiles(settings)...)
+	if running(settings.folder) {
+		results = append(results, checkResult{"data folder", true, "held by the running gateway, as are the ports; what it holds is not looked into"})
+	} else {
+		results = append(results, checkState(settings)...)
+		results = append(results, checkPorts(settings)...)
+	}
 	results = append(results, checkResolvers(ctx, settings)...)
 	if c.JSON {
 		err = writeJSON(s.out, results)
@@ -87,6 +95,51 @@ func checkIssuers(s *settings) []checkResult {
 	return out
 }
 
+// checkProfiles says of each profile whether its issuer can sign it for its whole validity, and what public mode lacks.
+func checkProfiles(s *settings) []checkResult {
+	ends := map[string]time.Time{}
+	for _, i := range s.issuers {
+		ends[i.Name] = i.Chain[0].NotAfter
+	}
+	var out []checkResult
+	for _, name := range slices.Sorted(maps.Keys(s.profiles)) {
+		p := s.profiles[name]
+		r := checkResult{"profile " + name, true, fmt.Sprintf("issues for %s", p.Validity())}
+		switch end := ends[p.Issuer()]; {
+		case time.Now().Add(p.Validity()).After(end):
+			r.OK, r.Detail = false, fmt.Sprintf("its certificates would outlive the issuer %s, which ends at %s, and are refused; renew the issuer or shorten validity", p.Issuer(), day(end))
+		case p.Public():
+			r.OK, r.Detail = false, "mode is public, but CAA, DNSSEC and further perspectives are not checked by this version: it must not serve public trust"
+		}
+		out = append(out, r)
+	}
+	return out
+}
+
+// running reports whether a gateway answers on a folder's admin socket.
+func running(folder string) bool {
+	c, err := net.Dial("unix", filepath.Join(folder, adminSocket))
+	if err != nil {
+		return false
+	}
+	c.Close()
+	return true
+}
+
+// writable tries to make a file in a folder, or in the nearest folder above it that exists.
+func writable(folder string) error {
+	for {
+		f, err := os.CreateTemp(folder, ".gatehouse-check-*")
+		if err == nil {
+			return errors.Join(f.Close(), os.Remove(f.Name()))
+		}
+		if !errors.Is(err, os.ErrNotExist) || folder == filepath.Dir(folder) {
+			return err
+		}
+		folder = filepath.Dir(folder)
+	}
+}
+
 // checkState opens store and journal without changing them, or says who holds them.
 func checkState(s *settings) []checkResult {
 	store, journal := filepath.Join(s.folder, "store"), filepath.Join(s.folder, "journal")
@@ -99,9 +152,14 @@ func checkState(s *settings) []checkResult {
 	case err != nil:
 		return []checkResult{{"data folder", false, err.Error()}}
 	case !hasStore && !hasJournal:
+		if err := writable(s.folder); err != nil {
+			return []checkResult{{"data folder", false, err.Error()}}
+		}
 		return []checkResult{{"data folder", true, s.folder + " is empty; the first start makes store and journal"}}
-	case !hasStore || !hasJournal:
-		return []checkResult{{"data folder", false, s.folder + " holds only one of store and journal; restore the other"}}
+	case !hasJournal:
+		return []checkResult{{"data folder", false, s.folder + " holds a store but no journal; restore it, or start once with --new-journal if it is lost for good"}}
+	case !hasStore:
+		return []checkResult{{"data folder", true, s.folder + " holds a journal but no store; the next start makes the store from it"}, checkJournal(journal)}
 	}
 	return []checkResult{checkStore(store), checkJournal(journal)}
 }
@@ -133,7 +191,7 @@ func checkPorts(s *settings) []checkResult {
 		out = append(out, checkPort(p.name, p.addr, web.Listen))
 	}
 	if s.adminListen != "" {
-		out = append(out, checkPort("admin_listen", s.adminListen, func(addr string) (net.Listener, error) { return web.ListenAdmin(addr, false) }))
+		out = append(out, checkPort("admin_listen", s.adminListen, web.ListenAdmin))
 	}
 	return out
 }

@@ -4,8 +4,10 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -30,6 +32,10 @@ type fileConfig struct {
 	// TLS in front.
 	Listen string     `yaml:"listen"`
 	TLS    *tlsConfig `yaml:"tls"`
+
+	// TrustedProxies are the ranges of proxies in front of the doors, whose X-Forwarded-For says who the client is. Nobody
+	// else's is believed.
+	TrustedProxies []string `yaml:"trusted_proxies"`
 
 	// HTTP is the plain listener for CRLs, issuer certificates and health.
 	HTTP httpConfig `yaml:"http"`
@@ -72,10 +78,16 @@ type orgConfig struct {
 
 // issuerConfig is a signing key, by the name that profiles and the URLs of CRLs use; never rename one that has issued.
 type issuerConfig struct {
-	Chain       string   `yaml:"chain"`        // PEM: the issuer's certificate, then what certified it
-	Key         string   `yaml:"key"`          // PEM, unencrypted, mode 0600
-	Concurrency int      `yaml:"concurrency"`  // signatures at once; default 8
-	SignTimeout duration `yaml:"sign_timeout"` // of one signature; default 5s
+	Chain string `yaml:"chain"` // PEM: the issuer's certificate, then what certified it
+	// Alternates are further chains for the same key and name, a PEM file each, the issuer's certificate first: clients are
+	// offered them beside the default (RFC 8555, 7.4.2). Add new ones at the end, because a chain's place is in its URL.
+	Alternates []string `yaml:"alternates"`
+	// Key is a PEM file, unencrypted, mode 0600, or a key on a PKCS#11 token (RFC 7512):
+	//   pkcs11:token=LABEL;object=LABEL?module-path=/usr/lib/softhsm/libsofthsm2.so&pin-source=/etc/gatehouse/pin
+	// where pin-source is a file of mode 0600 or env:NAME. A PIN in the URI itself is refused.
+	Key         string   `yaml:"key"`
+	Concurrency int      `yaml:"concurrency"`  // signatures at once; default 16
+	SignTimeout duration `yaml:"sign_timeout"` // of one signature; default 10s
 }
 
 // profileConfig is what may be issued: policy.Config as it is written, where each word is explained.
@@ -150,23 +162,28 @@ func (d *duration) UnmarshalYAML(n ast.Node) error {
 	return nil
 }
 
+// maxDays is as many as a time.Duration counts.
+const maxDays = uint64(math.MaxInt64 / (24 * time.Hour))
+
 func parseDuration(text string) (time.Duration, error) {
-	rest, days := text, time.Duration(0)
-	if n, after, ok := strings.Cut(text, "d"); ok {
-		count, err := time.ParseDuration(n + "h") // the same digits, counted as hours
-		if err != nil || count < 0 {
-			return 0, fmt.Errorf("%q is no duration; write for example 90d, 12h or 30s", text)
-		}
-		days, rest = count*24, after
+	bad := fmt.Errorf("%q is no duration; write for example 90d, 12h or 30s", text)
+	days, rest, hasDays := strings.Cut(text, "d")
+	if !hasDays {
+		days, rest = "0", text
 	}
-	if rest == "" && days > 0 {
-		return days, nil
+	count, err := strconv.ParseUint(days, 10, 64)
+	if err != nil || count > maxDays {
+		return 0, bad
 	}
-	v, err := time.ParseDuration(rest)
-	if err != nil || v < 0 {
-		return 0, fmt.Errorf("%q is no duration; write for example 90d, 12h or 30s", text)
+	sum := time.Duration(count) * 24 * time.Hour
+	if hasDays && rest == "" {
+		return sum, nil
 	}
-	return days + v, nil
+	more, err := time.ParseDuration(rest)
+	if err != nil || more < 0 || sum > math.MaxInt64-more {
+		return 0, bad
+	}
+	return sum + more, nil
 }
 
 // readConfig reads a file and checks its form; what the words mean is checked as the parts are built.

@@ -21,7 +21,7 @@ http: {listen: 127.0.0.1:20002, url: http://ca.example.com}
 organisations: [{id: 1, slug: main, name: Main}]
 issuers: {main: {chain: CA/issuer.pem, key: CA/issuer.key}}
 profiles: {tls: {issuer: main, validity: 90d}}
-validation: {resolvers: [192.0.2.53:53]}
+validation: {resolvers: ["192.0.2.53:53"]}
 `
 
 // hierarchyFolder holds the files of a throw-away hierarchy.
@@ -53,26 +53,26 @@ func TestConfigFaults(t *testing.T) {
 	for _, fault := range []struct{ name, text, at, says string }{
 		{"unknown word", replace("listen: 127", "listn: 127"), "3:1", `"listn" is not known here; the words are data, public_urls, listen, tls, http, .*`},
 		{"unknown word in a profile", replace("validity", "validty"), "7:32", `"validty" is not known here; the words are description, issuer, .*, private_ranges`},
-		{"unknown word in a list", replace("slug", "slg"), "5:26", `"slg" is not known here; the words are id, slug, name, profiles`},
-		{"unknown word in an issuer", replace("chain:", "chains:"), "6:18", `"chains" is not known here; the words are chain, key, concurrency, sign_timeout`},
+		{"unknown word in a list", replace("slug", "slg"), "5:25", `"slg" is not known here; the words are id, slug, name, profiles`},
+		{"unknown word in an issuer", replace("chain:", "chains:"), "6:18", `"chains" is not known here; the words are chain, alternates, key, concurrency, sign_timeout`},
 		{"other case", replace("data", "Data"), "1:1", `"Data" is not known here; .*`},
 		{"text for a list", replace("[https://ca.example.com]", "https://ca.example.com"), "2:14", `a string stands where a list, as in \[a, b\], is needed`},
 		{"text for a number", replace("id: 1", "id: one"), "5:22", `"one" stands where a whole number is needed`},
 		{"list for a text", replace("listen: 127.0.0.1:20001", "listen: [a]"), "3:9", `a list stands where a text is needed`},
 		{"mapping for a text", replace("listen: 127.0.0.1:20001", "listen: {a: b}"), "3:9", `a mapping stands where a text is needed`},
-		{"text for a truth", inProfile("allow_wildcards: perhaps"), "7:62", `"perhaps" stands where true or false is needed`},
+		{"text for a truth", inProfile("allow_wildcards: perhaps"), "7:64", `"perhaps" stands where true or false is needed`},
 		{"list for a mapping", replace("{main: {chain: CA/issuer.pem, key: CA/issuer.key}}", "[main]"), "6:10", `a sequence stands where a mapping, as in \{word: value\}, is needed`},
 		{"number too large", replace("id: 1", "id: 99999999999"), "5:22", `99999999999 is out of range; write a smaller number`},
-		{"number not possible", replace("id: 1", "id: -1"), "5:17", `.*give each a number above zero`},
+		{"number not possible", replace("id: 1", "id: -1"), "5:16", `.*give each a number above zero`},
 		{"no data", replace("data: /var/lib/gatehouse\n", ""), "1:1", `data is missing; add for example data: /var/lib/gatehouse`},
 		{"no public URL", replace("[https://ca.example.com]", "[]"), "2:14", `public_urls is missing; add for example .*`},
 		{"no http URL", replace(", url: http://ca.example.com", ""), "4:7", `http.url is missing; add for example http: .*`},
 		{"no organisation", replace("[{id: 1, slug: main, name: Main}]", "[]"), "5:16", `organisations is missing; add for example .*`},
-		{"no slug", replace("slug: main, ", ""), "5:17", `.*slug "" of id 1 cannot be used; take .*`},
+		{"no slug", replace("slug: main, ", ""), "5:16", `.*slug "" of id 1 cannot be used; take .*`},
 		{"no key", replace(", key: CA/issuer.key", ""), "6:17", `issuers.main.key is missing; add for example key: issuer.key`},
 		{"no issuer", replace("issuer: main, ", ""), "7:17", `profiles.tls.issuer is missing; add for example issuer: main`},
 		{"unknown issuer", replace("issuer: main", "issuer: mian"), "7:26", `issuer "mian" is not defined under issuers`},
-		{"unknown profile", replace("name: Main", "name: Main, profiles: [tsl]"), "5:60", `profile "tsl" is not defined under profiles`},
+		{"unknown profile", replace("name: Main", "name: Main, profiles: [tsl]"), "5:59", `profile "tsl" is not defined under profiles`},
 		{"unknown default profile", goodConfig + "acme: {default_profile: x}\n", "9:25", `default_profile "x" is not defined; name one of: tls`},
 		{"duration without unit", replace("90d", "90"), "7:42", `"90" is no duration; write for example 90d, 12h or 30s`},
 		{"duration in words", replace("90d", "ninety"), "7:42", `"ninety" is no duration; write for example 90d, 12h or 30s`},
@@ -92,11 +92,11 @@ func TestConfigFaults(t *testing.T) {
 		{"key type", inProfile("key_types: [dsa]"), "7:58", `.*"dsa" is no key type; known are .*`},
 		{"name pattern", inProfile("allow_names: ['*.*.x']"), "7:60", `.*"\*" is allowed only as the whole leftmost label.*`},
 		{"number of names", inProfile("max_names: 500"), "7:58", `.*500 is not from 1 to 100`},
-		{"range", inProfile("private_ranges: [10.0.0.0]"), "7:64", `"10.0.0.0" is no address range; write for example 10.0.0.0/8`},
+		{"range", inProfile("private_ranges: [10.0.0.0]"), "7:63", `"10.0.0.0" is no address range; write for example 10.0.0.0/8`},
 		{"blocked keys", inProfile("blocked_keys: CA/root.pem"), "7:61", `.*root.pem:1: not the 64 hex digits of a SHA-256`},
 		{"CRL times", goodConfig + "crl: {lifetime: 1s, interval: 2s}\n", "9:6", `.*CRL interval 2s is more than half of the lifetime 1s`},
-		{"resolver", replace("192.0.2.53:53", "nonsense"), "8:26", `.*"nonsense" is not host:port, as in 192.0.2.53:53`},
-		{"own address", replace("[192.0.2.53:53]", "[192.0.2.53:53], own_addresses: [ca]"), "8:58", `"ca" is not address:port, as in 192.0.2.1:443`},
+		{"resolver", replace(`"192.0.2.53:53"`, "nonsense"), "8:25", `.*"nonsense" is not host:port, as in 192.0.2.53:53`},
+		{"own address", replace(`["192.0.2.53:53"]`, `["192.0.2.53:53"], own_addresses: [ca]`), "8:59", `"ca" is not address:port, as in 192.0.2.1:443`},
 		{"listener's key", goodConfig + "tls: {cert: CA/issuer.pem}\n", "9:6", `tls.key is missing; add for example .*`},
 		{"listener's files", goodConfig + "tls: {cert: CA/none.pem, key: CA/issuer.key}\n", "9:6", `.*none.pem: no such file or directory`},
 		{"issuer's chain", replace("CA/issuer.pem", "CA/none.pem"), "6:25", `.*none.pem: no such file or directory`},
@@ -145,13 +145,13 @@ func TestParseDuration(t *testing.T) {
 	t.Parallel()
 	for text, want := range map[string]time.Duration{
 		"90d": 90 * 24 * time.Hour, "1d12h": 36 * time.Hour, "12h": 12 * time.Hour, "30s": 30 * time.Second, "0s": 0,
-		"1.5h": 90 * time.Minute, "2d30m": 48*time.Hour + 30*time.Minute,
+		"1.5h": 90 * time.Minute, "106751d": 106751 * 24 * time.Hour, "2d30m": 48*time.Hour + 30*time.Minute,
 	} {
 		if got, err := parseDuration(text); err != nil || got != want {
 			t.Errorf("%s is %v, %v; want %v", text, got, err, want)
 		}
 	}
-	for _, text := range []string{"", "d", "90", "1dd", "12h1d", "-1d", "1d-2h", "-5s", "106752d", "1e3d", "NaNd", "1d1d", " 1d", "1 d"} {
+	for _, text := range []string{"", "d", "90", "1dd", "12h1d", "-1d", "1d-2h", "-5s", "106752d", "106751d24h", "1.5d", "1e3d", "NaNd", "1d1d", " 1d", "1 d"} {
 		if got, err := parseDuration(text); err == nil {
 			t.Errorf("%q is taken as %v", text, got)
 		}

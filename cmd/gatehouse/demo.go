@@ -60,7 +60,11 @@ func (c *demoCmd) Run(ctx context.Context, s streams) error {
 	}
 	if !c.Once {
 		c.invite(s.out, d)
-		<-ctx.Done()
+		select {
+		case <-ctx.Done():
+		case err := <-ended:
+			return errors.Join(errors.New("the gateway ended by itself"), err)
+		}
 	}
 	stop()
 	return <-ended
@@ -70,9 +74,9 @@ func (c *demoCmd) Run(ctx context.Context, s streams) error {
 func (c *demoCmd) tour(ctx context.Context, d *dev, steps *narrator) error {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
-	answers, err := testca.NewHTTP(testca.HTTPConfig{Addr: "127.0.0.1:" + strconv.Itoa(int(c.HTTP01Port))})
+	answers, err := testca.NewHTTP(testca.HTTPConfig{Addr: "127.0.0.1:" + strconv.Itoa(int(d.http01))})
 	if err != nil {
-		return fmt.Errorf("answering http-01 on port %d: %w", c.HTTP01Port, err)
+		return fmt.Errorf("answering http-01 on port %d: %w", d.http01, err)
 	}
 	defer answers.Close()
 	client, err := newDemoClient(d, answers)
@@ -120,7 +124,7 @@ Every name is this machine to it, so this works in another terminal:
     --config-dir %[5]s --work-dir %[5]s --logs-dir %[5]s
 
   gatehouse cert list --data %[6]s
-`, d.publicURLs[0], d.httpListen, d.root, c.HTTP01Port, tmp, d.folder)
+`, d.publicURLs[0], d.httpListen, d.root, d.http01, tmp, d.folder)
 }
 
 // narrator prints each step with the time since the last.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -20,21 +21,33 @@ import (
 
 // devFlags describe a throw-away gateway. None of them exists for a gateway with a configuration file.
 type devFlags struct {
-	Listen      string `help:"With --dev: address of the doors." default:"127.0.0.1:14000"`
-	HTTPListen  string `help:"With --dev: address for CRLs, issuer certificates and health." default:"127.0.0.1:14001"`
-	AdminListen string `help:"With --dev: address of metrics and profiling; empty opens none." default:""`
-	HTTP01Port  uint16 `name:"http01-port" help:"With --dev: the port that http-01 validations contact." default:"5002"`
-	Resolver    string `help:"With --dev: DNS server, host:port. Without it every name is 127.0.0.1."`
-	PlainHTTP   bool   `name:"plain-http" help:"With --dev: serve the doors without TLS."`
+	Listen      string `group:"Throw-away gateway" help:"Address of the doors (127.0.0.1:14000)."`
+	HTTPListen  string `group:"Throw-away gateway" help:"Address for CRLs, issuer certificates and health (127.0.0.1:14001)."`
+	AdminListen string `group:"Throw-away gateway" help:"Address of metrics and profiling (none)."`
+	HTTP01Port  uint16 `group:"Throw-away gateway" name:"http01-port" help:"The port that http-01 validations contact (5002)."`
+	Resolver    string `group:"Throw-away gateway" help:"DNS server, host:port. Without it every name is 127.0.0.1."`
+	PlainHTTP   bool   `group:"Throw-away gateway" name:"plain-http" help:"Serve the doors without TLS."`
 
 	DieAt   string `hidden:"" help:"Tests: end the process without warning: step=N:COUNT, before=KEY:COUNT or after=KEY:COUNT."`
 	Witness string `hidden:"" help:"Tests: append everything that the signer is given to this file."`
+}
+
+// given reports whether any of the flags is set.
+func (f devFlags) given() bool { return f != devFlags{} }
+
+// withDefaults fills in what is not set. The flags themselves have no defaults, so that one that was given in vain is seen.
+func (f devFlags) withDefaults() devFlags {
+	f.Listen = cmp.Or(f.Listen, "127.0.0.1:14000")
+	f.HTTPListen = cmp.Or(f.HTTPListen, "127.0.0.1:14001")
+	f.HTTP01Port = cmp.Or(f.HTTP01Port, 5002)
+	return f
 }
 
 // dev is a throw-away gateway's surroundings.
 type dev struct {
 	*settings
 	folder string
+	http01 uint16 // the port that validations contact
 	root   string // the file with the root certificate
 	dns    *testca.DNS
 }
@@ -42,7 +55,8 @@ type dev struct {
 // newDev prepares a throw-away gateway in a folder: a hierarchy that is made the first time and kept with the folder, and
 // a DNS server for which every name is this machine.
 func newDev(folder string, f devFlags, log *slog.Logger) (_ *dev, err error) {
-	d := &dev{folder: folder}
+	f = f.withDefaults()
+	d := &dev{folder: folder, http01: f.HTTP01Port}
 	defer func() {
 		if err != nil {
 			d.close()

@@ -345,11 +345,11 @@ func (g *gateway) servers() ([]*web.Server, error) {
 	plain.Handle("/healthz", g.health.Handler())
 	plain.Handle("/readyz", g.health.Handler())
 	configs := []web.Config{
-		{Listener: g.listener, TLS: s.tls, Handler: g.doors()},
+		{Listener: g.listener, TLS: s.tls, Handler: g.doors(), TrustedProxies: s.trustedProxies},
 		{Listener: g.plain, Handler: plain},
 	}
 	if s.adminListen != "" {
-		l, err := web.ListenAdmin(s.adminListen, false)
+		l, err := web.ListenAdmin(s.adminListen)
 		if err != nil {
 			return nil, err
 		}

@@ -330,10 +330,16 @@ func (b *lockedBuffer) String() string {
 	return b.buf.String()
 }
 
-// tail is the end of a long log.
+// tail is the end of a long log, without the requests that went well.
 func (b *lockedBuffer) tail() string {
-	const most = 8 << 10
-	text := b.String()
+	const most = 16 << 10
+	var kept strings.Builder
+	for line := range strings.Lines(b.String()) {
+		if !strings.Contains(line, `"msg":"request"`) || !strings.Contains(line, `"status":2`) {
+			kept.WriteString(line)
+		}
+	}
+	text := kept.String()
 	if len(text) > most {
 		return "…" + text[len(text)-most:]
 	}

@@ -43,26 +43,46 @@ func (c *fileConfig) organisations() (*auth.Directory, func(auth.OrgID, string) 
 	return d, func(org auth.OrgID, profile string) bool { return slices.Contains(allowed[org], profile) }, nil
 }
 
-// issuers loads certificates and keys. Every issuer's CRL and certificate are at the plain HTTP URL.
+// issuers loads certificates and opens keys, which stay open for as long as the process lives. Every issuer's CRL and
+// certificate are at the plain HTTP URL.
 func (c *fileConfig) issuers() ([]ca.Issuer, error) {
+	keys := new(ca.Keys)
 	var list []ca.Issuer
 	for _, name := range slices.Sorted(maps.Keys(c.Issuers)) {
-		ic := c.Issuers[name]
-		chain, err := ca.LoadChain(ic.Chain)
+		i, err := c.issuer(name, keys)
 		if err != nil {
-			return nil, c.source.at("issuers."+name+".chain", err)
+			return nil, errors.Join(err, keys.Close())
 		}
-		signer, err := ca.LoadKey(ic.Key)
-		if err != nil {
-			return nil, c.source.at("issuers."+name+".key", err)
-		}
-		backend, err := ca.NewSoftCAS(chain, signer)
-		if err != nil {
-			return nil, c.source.at("issuers."+name, err)
-		}
-		list = append(list, issuer(name, c.HTTP.URL, chain, backend, ic.Concurrency, time.Duration(ic.SignTimeout)))
+		list = append(list, i)
 	}
 	return list, nil
+}
+
+func (c *fileConfig) issuer(name string, keys *ca.Keys) (ca.Issuer, error) {
+	ic, where := c.Issuers[name], "issuers."+name
+	chain, err := ca.LoadChain(ic.Chain)
+	if err != nil {
+		return ca.Issuer{}, c.source.at(where+".chain", err)
+	}
+	var alternates [][]*x509.Certificate
+	for n, path := range ic.Alternates {
+		alternate, err := ca.LoadChain(path)
+		if err != nil {
+			return ca.Issuer{}, c.source.at(fmt.Sprintf("%s.alternates[%d]", where, n), err)
+		}
+		alternates = append(alternates, alternate)
+	}
+	signer, err := keys.Open(ic.Key)
+	if err != nil {
+		return ca.Issuer{}, c.source.at(where+".key", err)
+	}
+	backend, err := ca.NewSoftCAS(chain, signer)
+	if err != nil {
+		return ca.Issuer{}, c.source.at(where, err)
+	}
+	i := issuer(name, c.HTTP.URL, chain, backend, ic.Concurrency, time.Duration(ic.SignTimeout))
+	i.Alternates = alternates
+	return i, nil
 }
 
 func issuer(name, httpURL string, chain []*x509.Certificate, backend ca.Backend, concurrency int, timeout time.Duration) ca.Issuer {

@@ -58,7 +58,7 @@ func TestReadmeConfig(t *testing.T) {
 	if strings.Contains(text, "/etc/gatehouse") {
 		t.Fatalf("a file of the README's configuration is not known here:\n%s", text)
 	}
-	text += "validation: {resolvers: [192.0.2.53:53]}\n" // a machine that runs tests may have none in /etc/resolv.conf
+	text += "validation: {resolvers: [\"192.0.2.53:53\"]}\n" // a machine that runs tests may have none in /etc/resolv.conf
 	file, err := parseConfig("README.md", []byte(text))
 	if err != nil {
 		t.Fatal(err)

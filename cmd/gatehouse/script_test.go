@@ -21,11 +21,11 @@ import (
 // $DATA, $DOORS, $PLAIN, $ADMIN and $HTTP01, a resolver at $DNS, and these commands besides testscript's:
 //
 //	mkca folder               a throw-away hierarchy's files, with a certificate for the listener
-//	start [flag...]           a throw-away gateway on $DATA
-//	stop                      SIGTERM to it
+//	up [flag...]              a throw-away gateway on $DATA
+//	down                      SIGTERM to it
 //	issue name...             a certificate from it; $SERIAL is its serial
 //	refused regexp command... gatehouse must end with status 1 and one line on standard error that matches
-//	tamper folder             another bit in the middle of the newest file in a folder
+//	tamper folder             another bit in the middle of a journal's newest segment
 //	expand file...            the values of $VARIABLES in files
 func TestScripts(t *testing.T) {
 	t.Parallel()
@@ -48,7 +48,7 @@ func TestScripts(t *testing.T) {
 			return resolver.Add(". 60 IN NS ns.example.com.")
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"mkca": mkca, "start": scriptStart, "stop": scriptStop, "issue": scriptIssue, "refused": refused, "tamper": tamper,
+			"mkca": mkca, "up": scriptUp, "down": scriptDown, "issue": scriptIssue, "refused": refused, "tamper": tamper,
 			"expand": expand,
 		},
 	})
@@ -83,20 +83,20 @@ func mkca(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(os.WriteFile(filepath.Join(folder, "tls.key"), key, 0o600))
 }
 
-func scriptStart(ts *testscript.TestScript, neg bool, args []string) {
+func scriptUp(ts *testscript.TestScript, neg bool, args []string) {
 	s := scriptOf(ts)
 	if neg || s.running != nil {
-		ts.Fatalf("usage: start [flag...], once until stop")
+		ts.Fatalf("usage: up [flag...], once until down")
 	}
 	i, err := s.tryStart(args...)
 	ts.Check(err)
 	s.running, s.client = i, nil
 }
 
-func scriptStop(ts *testscript.TestScript, neg bool, args []string) {
+func scriptDown(ts *testscript.TestScript, neg bool, args []string) {
 	s := scriptOf(ts)
 	if neg || len(args) != 0 || s.running == nil {
-		ts.Fatalf("usage: stop, after start")
+		ts.Fatalf("usage: down, after up")
 	}
 	s.running.stop()
 	s.running = nil
@@ -105,7 +105,7 @@ func scriptStop(ts *testscript.TestScript, neg bool, args []string) {
 func scriptIssue(ts *testscript.TestScript, neg bool, args []string) {
 	s := scriptOf(ts)
 	if neg || len(args) == 0 || s.running == nil {
-		ts.Fatalf("usage: issue name..., after start")
+		ts.Fatalf("usage: issue name..., after up")
 	}
 	if s.client == nil {
 		s.client = registered(s.running)
@@ -142,14 +142,12 @@ func tamper(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 1 {
 		ts.Fatalf("usage: tamper folder")
 	}
-	entries, err := os.ReadDir(ts.MkAbs(args[0]))
+	segments, err := filepath.Glob(filepath.Join(ts.MkAbs(args[0]), "*.jsonl")) // sorted: the last is the newest
 	ts.Check(err)
-	var path string
-	for _, e := range entries { // the last by name is the newest
-		if info, err := e.Info(); err == nil && info.Mode().IsRegular() && info.Size() > 0 {
-			path = filepath.Join(ts.MkAbs(args[0]), e.Name())
-		}
+	if len(segments) == 0 {
+		ts.Fatalf("%s holds no segment", args[0])
 	}
+	path := segments[len(segments)-1]
 	text, err := os.ReadFile(path)
 	ts.Check(err)
 	text[len(text)/2] ^= 1

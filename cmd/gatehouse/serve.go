@@ -32,6 +32,8 @@ func (c *serveCmd) Run(ctx context.Context, s streams) error {
 		return c.serveDev(ctx, s, log)
 	case c.Config == "":
 		return errors.New("name a configuration file with --config, or try --dev")
+	case c.Data != "" || c.devFlags.given():
+		return errors.New("the flags of a throw-away gateway (--data, --listen, --resolver and so on) go with --dev; with --config the file says it")
 	}
 	file, err := readConfig(c.Config)
 	if err != nil {
@@ -39,6 +41,9 @@ func (c *serveCmd) Run(ctx context.Context, s streams) error {
 	}
 	settings, err := file.settings(log)
 	if err != nil {
+		return err
+	}
+	if err := file.tryIssuers(settings); err != nil {
 		return err
 	}
 	settings.newJournal = c.NewJournal
@@ -61,7 +66,7 @@ func (c *serveCmd) serveDev(ctx context.Context, s streams, log *slog.Logger) er
 	defer d.close()
 	d.newJournal = c.NewJournal
 	return runGateway(ctx, d.settings, func() {
-		fmt.Fprintf(s.out, "directory  %s/acme/directory\nroot       %s\nhttp-01    port %d\ndata       %s\n", d.publicURLs[0], d.root, c.HTTP01Port, folder)
+		fmt.Fprintf(s.out, "directory  %s/acme/directory\nroot       %s\nhttp-01    port %d\ndata       %s\n", d.publicURLs[0], d.root, d.http01, folder)
 	})
 }
 

@@ -32,6 +32,8 @@ type settings struct {
 	httpListen  string
 	adminListen string // "": none
 
+	trustedProxies []netip.Prefix
+
 	organisations  *auth.Directory
 	allowed        func(auth.OrgID, string) bool
 	issuers        []ca.Issuer
@@ -70,12 +72,19 @@ func (c *fileConfig) settings(log *slog.Logger) (*settings, error) {
 	}
 	var err error
 	fault(c.checkURLs())
+	s.trustedProxies, err = c.proxies()
+	fault(err)
 	s.organisations, s.allowed, err = c.organisations()
 	fault(err)
 	s.issuers, err = c.issuers()
 	fault(err)
 	s.profiles, err = c.profiles(time.Now())
 	fault(err)
+	for name, p := range s.profiles {
+		if p.Public() {
+			log.Warn("the profile is in public mode, but CAA, DNSSEC and further perspectives are not checked by this version", "profile", name)
+		}
+	}
 	s.defaultProfile, err = c.defaultProfile()
 	fault(err)
 	fault(c.validation(s))
@@ -92,6 +101,19 @@ func (c *fileConfig) settings(log *slog.Logger) (*settings, error) {
 		}
 	}
 	return s, errors.Join(faults...)
+}
+
+// proxies reads the ranges whose X-Forwarded-For is believed.
+func (c *fileConfig) proxies() ([]netip.Prefix, error) {
+	var list []netip.Prefix
+	for i, text := range c.TrustedProxies {
+		p, err := netip.ParsePrefix(text)
+		if err != nil {
+			return nil, c.source.at(fmt.Sprintf("trusted_proxies[%d]", i), fmt.Errorf("%q is no address range; write for example 192.0.2.0/28", text))
+		}
+		list = append(list, p)
+	}
+	return list, nil
 }
 
 // checkURLs demands URLs that can be compared as strings and put into certificates.
@@ -123,7 +145,7 @@ func (c *fileConfig) validation(s *settings) error {
 	if len(servers) == 0 {
 		system, err := dns.ClientConfigFromFile("/etc/resolv.conf")
 		if err != nil || len(system.Servers) == 0 {
-			return c.source.at("validation.resolvers", errors.New("no DNS resolver is configured here or in /etc/resolv.conf; add for example resolvers: [192.0.2.53:53]"))
+			return c.source.at("validation.resolvers", errors.New("no DNS resolver is configured here or in /etc/resolv.conf; add for example resolvers: [\"192.0.2.53:53\"]"))
 		}
 		for _, server := range system.Servers {
 			servers = append(servers, net.JoinHostPort(server, system.Port))
@@ -144,7 +166,11 @@ func (c *fileConfig) validation(s *settings) error {
 	if _, err := dcv.NewResolver(s.validation.Resolver); err != nil {
 		return c.source.at("validation.resolvers", err)
 	}
-	return nil
+	v, err := dcv.New(s.validation)
+	if err != nil {
+		return c.source.at("validation", err)
+	}
+	return v.Close()
 }
 
 // issuerNames are the configured issuers' names.
@@ -154,6 +180,17 @@ func (s *settings) issuerNames() []string {
 		names[i.Name] = true
 	}
 	return slices.Sorted(maps.Keys(names))
+}
+
+// tryIssuers checks all issuers as a start would, and says where in the file those stand that it would refuse.
+func (c *fileConfig) tryIssuers(s *settings) error {
+	var faults []error
+	for _, name := range s.issuerNames() {
+		if err := tryIssuer(s, name); err != nil {
+			faults = append(faults, c.source.at("issuers."+name, err))
+		}
+	}
+	return errors.Join(faults...)
 }
 
 // tryIssuer checks one issuer as a start would.
