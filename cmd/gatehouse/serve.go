@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"runtime/debug"
 )
 
 // serveCmd runs the gateway until it is told to stop.
@@ -70,8 +71,15 @@ func (c *serveCmd) serveDev(ctx context.Context, s streams, log *slog.Logger) er
 	})
 }
 
+// gcPercent lets the heap grow to five times what lives in it. That is a few MiB here, so that with Go's default of twice
+// the collector would run after every few MiB, dozens of times a second under load.
+const gcPercent = 400
+
 // runGateway opens, serves and closes.
 func runGateway(ctx context.Context, s *settings, ready func()) error {
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(gcPercent)
+	}
 	g, err := openGateway(ctx, s)
 	if err != nil {
 		return err

@@ -199,7 +199,7 @@ func TestCryptoACMERefusals(t *testing.T) {
 	isProblem(t, err, 404, "malformed")
 
 	unknown := newXClient(i, nil)
-	unknown.KID = c.KID[:len(c.KID)-1] + "A"
+	unknown.KID = acme.KeyID(elsewhere(string(c.KID)))
 	_, err = unknown.AuthorizeOrder(ctx, acme.DomainIDs("unknown.example.com"))
 	isProblem(t, err, 400, "accountDoesNotExist")
 }
