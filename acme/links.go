@@ -109,7 +109,8 @@ func parseSegments(s []string) (t target, ok bool) {
 		return t, ok
 	case len(s) == 4 && s[0] == "in" && s[3] == "directory":
 		t = target{resource: resDirectory}
-		return t, t.parseIn(s[1], s[2])
+		ok = t.parseIn(s[1], s[2])
+		return t, ok
 	case len(s) >= 2 && s[0] == "r":
 		return parseResource(s[1], s[2:])
 	}
@@ -167,7 +168,8 @@ func parseNew(word string, s []string) (t target, ok bool) {
 		t.org, ok = unescape(s[1])
 		return t, ok
 	case len(s) == 3 && s[0] == "in" && t.resource == resNewOrder:
-		return t, t.parseIn(s[1], s[2])
+		ok = t.parseIn(s[1], s[2])
+		return t, ok
 	}
 	return target{}, false
 }
