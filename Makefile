@@ -1,8 +1,9 @@
 # What a contributor runs. Everything here works from a clean checkout on Debian 12 with Go 1.26 and root (for apt-get
 # and for mounting the small file systems that the disk-full tests fill).
 
-PROGRAMS := certbot openssl
-REQUIRED := certbot,openssl,tmpfs
+# Debian packages by the program that shows they are there.
+PROGRAMS := certbot:certbot openssl:openssl softhsm2-util:softhsm2
+REQUIRED := certbot,openssl,softhsm2,tmpfs
 FUZZTIME ?= 10m
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.7.0
 GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@latest
@@ -14,7 +15,7 @@ build:
 
 # programs installs what the tests drive from outside.
 programs:
-	@for p in $(PROGRAMS); do command -v $$p >/dev/null || missing="$$missing $$p"; done; \
+	@for p in $(PROGRAMS); do command -v $${p%%:*} >/dev/null || missing="$$missing $${p##*:}"; done; \
 	if [ -n "$$missing" ]; then \
 		echo "installing$$missing"; \
 		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing >/dev/null; \

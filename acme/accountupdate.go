@@ -12,36 +12,46 @@ import (
 // updateAttempts is how often an update is applied to an account that changes at the same time.
 const updateAttempts = 3
 
-// accountUpdate is what RFC 8555, 7.3.2 and 7.3.6 let a client change. Clients send the whole account object back, so
-// whatever else it holds is ignored.
+// accountUpdate is what a client can change. RFC 8555, 7.3.2: updates to anything else, "orders" and
+// "termsOfServiceAgreed" among it, must be ignored, and clients do send the whole account object back.
 type accountUpdate struct {
-	Contact     *[]string `json:"contact"`
-	Status      *Status   `json:"status"`
-	TermsAgreed bool      `json:"termsOfServiceAgreed"`
+	Contact *[]string `json:"contact"`
+	Status  *Status   `json:"status"`
 }
 
 // account reads, updates or deactivates the account that signed.
 func (s *Server) account(ctx context.Context, req *signed) (*reply, error) {
-	if req.reads() {
-		return &reply{location: s.links.account(req.account.ID), value: s.renderAccount(req.account)}, nil
-	}
-	var in accountUpdate
-	if err := jws.DecodeStrict(req.payload, &in); err != nil {
-		return nil, err
-	}
-	if err := in.check(); err != nil {
-		return nil, err
-	}
 	a := req.account
+	if !req.reads() {
+		var in accountUpdate
+		err := jws.DecodeStrict(req.payload, &in)
+		if err == nil {
+			err = in.check()
+		}
+		if err == nil {
+			a, err = s.update(ctx, a, in)
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	a, err := s.affirm(ctx, a)
+	if err != nil {
+		return nil, err
+	}
+	return &reply{location: s.links.account(a.ID), value: s.renderAccount(a)}, nil
+}
+
+// update applies an update to an account until it was not changed by somebody else meanwhile.
+func (s *Server) update(ctx context.Context, a *Account, in accountUpdate) (*Account, error) {
 	for attempt := 1; ; attempt++ {
 		next, changed := s.apply(in, a)
 		if !changed {
-			break
+			return a, nil
 		}
-		err := s.journalled(ctx, audit.AccountEdited, next, func(ctx context.Context) error { return s.Store.UpdateAccount(ctx, next) })
+		err := s.record(ctx, audit.AccountEdited, next, func(ctx context.Context) error { return s.Store.UpdateAccount(ctx, next) })
 		if err == nil {
-			a = next
-			break
+			return next, nil
 		}
 		if !problem.Is(err, problem.Conflict) || attempt == updateAttempts {
 			return nil, err
@@ -50,34 +60,29 @@ func (s *Server) account(ctx context.Context, req *signed) (*reply, error) {
 			return nil, err
 		}
 		if a.Status() != StatusValid {
-			return nil, errDeactivated
+			return nil, s.deactivated(ctx, a)
 		}
 	}
-	return &reply{location: s.links.account(a.ID), value: s.renderAccount(a)}, nil
 }
 
+// deactivates is the one update of "status" that RFC 8555, 7.3.6 allows. Any other must be ignored (7.3.2).
+func (in *accountUpdate) deactivates() bool { return in.Status != nil && *in.Status == StatusDeactivated }
+
 func (in *accountUpdate) check() error {
-	if in.Status != nil && *in.Status != StatusValid && *in.Status != StatusDeactivated {
-		return problem.New(problem.Malformed, `"status" can only be set to "deactivated" (RFC 8555, 7.3.6)`)
+	if in.Contact == nil || in.deactivates() {
+		return nil
 	}
-	if in.Contact != nil {
-		return checkContacts(*in.Contact)
-	}
-	return nil
+	return checkContacts(*in.Contact)
 }
 
 // apply is the account after the update, and whether that is a change.
 func (s *Server) apply(in accountUpdate, a *Account) (next *Account, changed bool) {
 	next = a.clone()
-	if in.Status != nil && *in.Status == StatusDeactivated { // RFC 8555, 7.3.6: nothing else matters any more
-		next.Deactivated = s.now()
-		return next, true
-	}
-	if in.Contact != nil && !slices.Equal(*in.Contact, a.Contacts) {
+	switch {
+	case in.deactivates(): // RFC 8555, 7.3.6: nothing else matters any more
+		next.Deactivated, changed = s.now(), true
+	case in.Contact != nil && !slices.Equal(*in.Contact, a.Contacts):
 		next.Contacts, changed = slices.Clone(*in.Contact), true
-	}
-	if in.TermsAgreed && a.TermsAgreed.IsZero() {
-		next.TermsAgreed, changed = s.now(), true
 	}
 	return next, changed
 }

@@ -3,8 +3,8 @@ package acme
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/gatehouse-ca/gatehouse/acme/jws"
@@ -13,10 +13,82 @@ import (
 	"github.com/gatehouse-ca/gatehouse/problem"
 )
 
+// Accounts are in the store and in the journal. The journal must hold whatever was said about an account, since from it a
+// store that went back is given what it lacks; and it must hold nothing else, since that would be given back too.
+//
+// So a change goes to the store first, which decides between changes that collide, and what it took goes to the journal.
+// The client hears of it after both. If the journal fails, or the process dies in between, the change is in the store and
+// nobody was told. Whoever then asks would be told: by the same request sent again, which finds nothing left to do, by
+// reading the account, or by a 401 because it is deactivated. Therefore an account is shown to a client only in a version
+// that this process knows to be in the journal, and one of which it does not know that is put there first
+// ([Server.affirm]). It knows what it has put there itself, under the version that the store gave it, and nothing beyond
+// that: not what another process did, not what was before it started, and not what it has not seen for long. What it does
+// not know costs one more entry, and an entry that says again what the journal says already does no harm.
+//
+// Changes to one account take turns in this process from the store's commit to the end of the journal's, so that of two
+// entries the later one is about the newer version.
+
 // recordTimeout bounds a change that was begun: it is finished even if the client hangs up.
 const recordTimeout = 10 * time.Second
 
-// accountEntry is an account as the journal holds it (audit.Event.Data): every fact, for a replay.
+// record makes a change to an account: write commits it to the store under the account's version. It is durable in both
+// store and journal on return; the errors are write's own, and Unavailable if only the journal lacks it.
+func (s *Server) record(ctx context.Context, kind audit.Kind, a *Account, write func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), recordTimeout)
+	defer cancel()
+	leave, err := s.journaled.turn(ctx, a.ID)
+	if err != nil {
+		return errNotRecorded(err)
+	}
+	defer leave()
+	if err := write(ctx); err != nil {
+		return err
+	}
+	return s.journalAccount(ctx, kind, a)
+}
+
+// affirm is an account as it stands, once the journal surely holds that. Every answer that shows an account, or that it
+// is deactivated, is about the result.
+func (s *Server) affirm(ctx context.Context, a *Account) (*Account, error) {
+	if s.journaled.has(a) {
+		return a, nil
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), recordTimeout)
+	defer cancel()
+	leave, err := s.journaled.turn(ctx, a.ID)
+	if err != nil {
+		return nil, errNotRecorded(err)
+	}
+	defer leave()
+	// Read in our turn: what was read before may be older by now than the journal's last entry.
+	now, err := s.Store.AccountByKey(ctx, a.Thumbprint)
+	if err != nil || s.journaled.has(now) {
+		return now, err
+	}
+	return now, s.journalAccount(ctx, audit.AccountEdited, now)
+}
+
+// journalAccount appends an account as the store has it. The caller has its turn.
+func (s *Server) journalAccount(ctx context.Context, kind audit.Kind, a *Account) error {
+	data, err := json.Marshal(accountEntry{a.Key, a.Contacts, a.TermsAgreed, a.Created, a.Deactivated})
+	if err != nil {
+		return err
+	}
+	event := audit.Event{
+		Kind: kind, At: s.Now().UTC(), Actor: a.Principal(), Org: int32(a.Org), Account: string(a.ID), Data: data,
+	}
+	if err := s.Journal.Append(ctx, event); err != nil {
+		return errNotRecorded(err)
+	}
+	s.journaled.add(a)
+	return nil
+}
+
+func errNotRecorded(err error) error {
+	return problem.Wrap(err, problem.Unavailable, "the account's state could not be recorded; try again later")
+}
+
+// accountEntry is an account as the journal holds it (audit.Event.Data): every fact that the event itself does not name.
 type accountEntry struct {
 	Key         json.RawMessage `json:"key"`
 	Contacts    []string        `json:"contacts,omitempty"`
@@ -25,28 +97,9 @@ type accountEntry struct {
 	Deactivated time.Time       `json:"deactivated,omitzero"`
 }
 
-// journalled makes a change to an account durable in journal and store at the same time. It succeeds only if both did.
-func (s *Server) journalled(ctx context.Context, kind audit.Kind, a *Account, write func(context.Context) error) error {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), recordTimeout)
-	defer cancel()
-	data, err := json.Marshal(accountEntry{a.Key, a.Contacts, a.TermsAgreed, a.Created, a.Deactivated})
-	if err != nil {
-		return err
-	}
-	event := audit.Event{
-		Kind: kind, At: s.Now().UTC(), Actor: a.Principal(), Org: int32(a.Org), Account: string(a.ID), Data: data,
-	}
-	appended := make(chan error, 1)
-	go func() { appended <- s.Journal.Append(ctx, event) }()
-	err = write(ctx)
-	if failed := <-appended; failed != nil {
-		return problem.Wrap(errors.Join(failed, err), problem.Unavailable, "the change could not be recorded; try again later")
-	}
-	return err
-}
-
 // AccountFromEvent is the account after an event of kind AccountMade or AccountEdited, for a replay of the journal into
-// a store that went back. Its Version is zero.
+// a store that went back: all of it, whichever kind, so that any one entry is enough to give an account back. Its Version
+// is zero, because a store gives its own. [Replayed] says what becomes of it.
 func AccountFromEvent(e audit.Event) (*Account, error) {
 	if e.Kind != audit.AccountMade && e.Kind != audit.AccountEdited {
 		return nil, fmt.Errorf("acme: a journal entry of kind %q holds no account", e.Kind)
@@ -66,4 +119,32 @@ func AccountFromEvent(e audit.Event) (*Account, error) {
 		ID: AccountID(e.Account), Org: auth.OrgID(e.Org), Key: key.Marshal(), Thumbprint: key.Thumbprint(),
 		Contacts: entry.Contacts, TermsAgreed: entry.TermsAgreed, Created: entry.Created, Deactivated: entry.Deactivated,
 	}, nil
+}
+
+// Replayed is what a replay of one journal, entry by entry from the oldest, makes of an account: have is the account of
+// that ID in the store, nil if there is none, and said what the entry says (AccountFromEvent). The result is to be written
+// under have's Version; nil means that there is nothing to write.
+//
+//   - An account that the store lacks comes back as said, unless its key has another account: the first account of a key
+//     stays (CreateAccount refuses the second with Conflict).
+//   - An account that this replay gave back (restored) follows the later entries: the last one wins.
+//   - An account that the store had is only deactivated. It may be newer than this journal: other processes have theirs.
+//   - Nothing takes a deactivation back (RFC 8555, 7.3.6), and key, organisation and agreement stay what they were.
+//
+// An entry that says what the store has already changes nothing, so repeated entries and repeated replays do no harm.
+func Replayed(have, said *Account, restored bool) *Account {
+	if have == nil {
+		return said
+	}
+	next := have.clone()
+	if have.Deactivated.IsZero() {
+		next.Deactivated = said.Deactivated
+	}
+	if restored {
+		next.Contacts = slices.Clone(said.Contacts)
+	}
+	if next.Deactivated.Equal(have.Deactivated) && slices.Equal(next.Contacts, have.Contacts) {
+		return nil
+	}
+	return next
 }

@@ -26,7 +26,7 @@ func (s *Server) newAccount(ctx context.Context, req *signed) (*reply, error) {
 	}
 	switch {
 	case req.account != nil: // RFC 8555, 7.3.1: whatever the request says, the account stays as it is
-		return s.existing(req.account, org, in.OnlyReturnExisting)
+		return s.existing(ctx, req.account, org, in.OnlyReturnExisting)
 	case in.OnlyReturnExisting:
 		return nil, errNoAccount
 	case s.TermsURL != "" && !in.TermsAgreed:
@@ -43,7 +43,7 @@ func (s *Server) newAccount(ctx context.Context, req *signed) (*reply, error) {
 	if in.TermsAgreed {
 		a.TermsAgreed = now
 	}
-	err = s.journalled(ctx, audit.AccountMade, a, func(ctx context.Context) error { return s.Store.CreateAccount(ctx, a) })
+	err = s.record(ctx, audit.AccountMade, a, func(ctx context.Context) error { return s.Store.CreateAccount(ctx, a) })
 	if problem.Is(err, problem.Conflict) {
 		return s.lateExisting(ctx, a.Thumbprint, org)
 	}
@@ -55,12 +55,16 @@ func (s *Server) newAccount(ctx context.Context, req *signed) (*reply, error) {
 
 // existing answers with the account that the key has. In another organisation's directory it must not pass for one of
 // that organisation; who holds the key may know that it is in use.
-func (s *Server) existing(a *Account, org auth.Org, only bool) (*reply, error) {
+func (s *Server) existing(ctx context.Context, a *Account, org auth.Org, only bool) (*reply, error) {
 	if a.Org != org.ID {
 		if only {
 			return nil, errNoAccount
 		}
 		return nil, problem.New(problem.Unauthorized, "this key has an account in another organisation's directory; use another key here")
+	}
+	a, err := s.affirm(ctx, a)
+	if err != nil {
+		return nil, err
 	}
 	return &reply{location: s.links.account(a.ID), value: s.renderAccount(a)}, nil
 }
@@ -72,7 +76,7 @@ func (s *Server) lateExisting(ctx context.Context, thumbprint string, org auth.O
 		return nil, err
 	}
 	if a.Status() != StatusValid {
-		return nil, errDeactivated
+		return nil, s.deactivated(ctx, a)
 	}
-	return s.existing(a, org, false)
+	return s.existing(ctx, a, org, false)
 }

@@ -127,6 +127,7 @@ type Server struct {
 	issuers     []issuer
 	validations validations
 	finalizing  finalizing
+	journaled   journaled
 }
 
 // issuer is how a certificate to be revoked is recognised.
@@ -163,6 +164,7 @@ func New(ctx context.Context, c Config) (*Server, error) {
 	}
 	s.validations.init(c.Validations)
 	s.finalizing.init()
+	s.journaled.init(journaledKept)
 	s.startSweeps()
 	return s, nil
 }

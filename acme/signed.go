@@ -88,6 +88,9 @@ func (s *Server) open(w http.ResponseWriter, r *http.Request, t target, e endpoi
 	if err := req.authenticate(message, admitted.Account); err != nil {
 		return nil, err
 	}
+	if req.account != nil && req.account.Status() != StatusValid { // RFC 8555, 7.3.6
+		return nil, s.deactivated(r.Context(), req.account)
+	}
 	if err := req.take(admitted); err != nil {
 		return nil, err
 	}
@@ -140,7 +143,7 @@ func (s *Server) signerOf(kid string, t target) (AccountID, error) {
 	return id, nil
 }
 
-// authenticate verifies the signature of the account's key and refuses accounts that no longer act.
+// authenticate verifies the signature of the account's key, and says whose request this is.
 func (r *signed) authenticate(message *jws.Message, account *Account) error {
 	r.account = account
 	if r.key == nil {
@@ -160,11 +163,15 @@ func (r *signed) authenticate(message *jws.Message, account *Account) error {
 		r.account = nil
 		return nil
 	}
-	// RFC 8555, 7.3.6
-	if account != nil && !account.Deactivated.IsZero() {
-		return errDeactivated
-	}
 	return nil
+}
+
+// deactivated refuses a request of an account that no longer acts.
+func (s *Server) deactivated(ctx context.Context, a *Account) error {
+	if _, err := s.affirm(ctx, a); err != nil {
+		return err
+	}
+	return errDeactivated
 }
 
 var (

@@ -217,8 +217,11 @@ func (db *DB) tryRevocation(ctx context.Context, c ca.Certificate, r ca.Revocati
 	if err := b.putCertificate(&c); err != nil {
 		return err
 	}
-	if err := b.putEnrollment(e.Revoke(r), e); err != nil {
-		return err
+	// A replay can have put a second certificate of one enrollment on record; the enrollment follows its own alone.
+	if e.Issuer == c.Issuer && e.Serial == c.Serial {
+		if err := b.putEnrollment(e.Revoke(r), e); err != nil {
+			return err
+		}
 	}
 	return db.commit(ctx, b)
 }

@@ -96,37 +96,42 @@ func (db *DB) Replay(abandoned map[string]bool) *Replay {
 
 // Apply gives one entry to the store. Entries of kinds that say nothing about the store's records change nothing.
 func (r *Replay) Apply(ctx context.Context, e audit.Event) error {
-	var changed bool
-	var err error
-	for range 3 { // another gateway may move the same record meanwhile
-		switch e.Kind {
-		case audit.WillSign:
-			r.open[e.Issuer+"/"+e.Serial] = e
-			return nil
-		case audit.Signed:
-			delete(r.open, e.Issuer+"/"+e.Serial)
-			changed, err = r.signed(ctx, e)
-		case audit.Abandoned:
-			delete(r.open, e.Issuer+"/"+e.Serial)
-			changed, err = r.abandoned(ctx, e)
-		case audit.Revoked:
-			changed, err = r.revoked(ctx, e)
-		case audit.AccountMade, audit.AccountEdited:
-			changed, err = r.account(ctx, e)
-		default:
-			return nil
-		}
-		if !problem.Is(err, problem.Conflict) {
-			break
-		}
+	var change func(context.Context, audit.Event) (bool, error)
+	switch e.Kind {
+	case audit.WillSign:
+		r.open[e.Issuer+"/"+e.Serial] = e
+		return nil
+	case audit.Signed:
+		delete(r.open, e.Issuer+"/"+e.Serial)
+		change = r.signed
+	case audit.Abandoned:
+		delete(r.open, e.Issuer+"/"+e.Serial)
+		change = r.abandoned
+	case audit.Revoked:
+		change = r.revoked
+	case audit.AccountMade, audit.AccountEdited:
+		change = r.account
+	default:
+		return nil
 	}
-	if err != nil {
+	if err := r.give(ctx, e, change); err != nil {
 		return fmt.Errorf("%s of %s: %w", e.Kind, e.Serial+e.Account, err)
 	}
-	if changed {
-		r.Changed++
-	}
 	return nil
+}
+
+// give makes a change, and once more on what is then there if another gateway has moved the same record meanwhile.
+func (r *Replay) give(ctx context.Context, e audit.Event, change func(context.Context, audit.Event) (bool, error)) error {
+	for attempt := 1; ; attempt++ {
+		changed, err := change(ctx, e)
+		switch {
+		case err == nil && changed:
+			r.Changed++
+			return nil
+		case err == nil || attempt == 3 || !problem.Is(err, problem.Conflict):
+			return err
+		}
+	}
 }
 
 // End closes what the journal announced and did not end: its process is dead, and what it may have signed must be on the
@@ -134,12 +139,8 @@ func (r *Replay) Apply(ctx context.Context, e audit.Event) error {
 // whether or not its record came back.
 func (r *Replay) End(ctx context.Context) error {
 	for _, e := range r.open {
-		changed, err := r.abandoned(ctx, e)
-		if err != nil {
+		if err := r.give(ctx, e, r.abandoned); err != nil {
 			return fmt.Errorf("closing %s: %w", e.Serial, err)
-		}
-		if changed {
-			r.Changed++
 		}
 	}
 	if r.last > 0 {
@@ -230,9 +231,13 @@ func (r *Replay) enrollmentFor(ctx context.Context, b *Batch, c *ca.Certificate)
 	before, err := r.db.Enrollment(ctx, ra.ID(c.Enrollment))
 	switch {
 	case problem.Is(err, problem.NotFound):
+		leaf, err := x509.ParseCertificate(c.DER)
+		if err != nil {
+			return err
+		}
 		before = &ra.Enrollment{
 			ID: ra.ID(c.Enrollment), Org: auth.OrgID(c.Requester.Org), Door: ra.Door(c.Requester.Door), Requester: c.Requester.Principal,
-			Profile: c.Profile, ProfileHash: c.ProfileHash, Names: c.Names, Created: c.Opened,
+			Profile: c.Profile, ProfileHash: c.ProfileHash, Names: c.Names, CommonName: leaf.Subject.CommonName, Created: c.Opened,
 		}
 	case err != nil:
 		return err
