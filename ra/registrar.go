@@ -25,7 +25,7 @@ type Authority interface {
 type Config struct {
 	Store     Store
 	Authority Authority
-	// Certificate reads an issued certificate by issuer and serial; NotFound if there is none.
+	// Certificate reads the record of a serial in any state; NotFound if there is none.
 	Certificate func(ctx context.Context, issuer string, serial ca.Serial) (*ca.Certificate, error)
 	Profiles    map[string]*policy.Profile
 	// Allowed says whether an organisation may use a profile.
@@ -97,7 +97,7 @@ type Revocation struct {
 // Revoke revokes a certificate that the caller asked for itself, or any if it is the operator. A certificate of another
 // organisation is NotFound. Durable on return: the journal and the store hold the revocation.
 func (r *Registrar) Revoke(ctx context.Context, caller auth.Caller, rev Revocation) error {
-	c, err := r.Certificate(ctx, rev.Issuer, rev.Serial)
+	c, err := r.issued(ctx, rev)
 	if err != nil {
 		return err
 	}
@@ -113,7 +113,7 @@ func (r *Registrar) Revoke(ctx context.Context, caller auth.Caller, rev Revocati
 // RevokeByKey revokes a certificate for whoever proved possession of its private key (RFC 8555, 7.6): key is the proven
 // public key, in the form x509 gives it.
 func (r *Registrar) RevokeByKey(ctx context.Context, rev Revocation, key crypto.PublicKey) error {
-	c, err := r.Certificate(ctx, rev.Issuer, rev.Serial)
+	c, err := r.issued(ctx, rev)
 	if err != nil {
 		return err
 	}
@@ -125,6 +125,16 @@ func (r *Registrar) RevokeByKey(ctx context.Context, rev Revocation, key crypto.
 		return problem.New(problem.Unauthorized, "the request is not signed by the certificate's own key")
 	}
 	return r.revoke(ctx, rev, "key:"+string(rev.Serial), c)
+}
+
+// issued reads the certificate that is to be revoked. A serial whose intent is open or abandoned is NotFound: no certificate
+// was released for it, though its number may stand on a CRL for anybody to ask about.
+func (r *Registrar) issued(ctx context.Context, rev Revocation) (*ca.Certificate, error) {
+	c, err := r.Certificate(ctx, rev.Issuer, rev.Serial)
+	if err == nil && c.State != ca.Issued {
+		return nil, problem.New(problem.NotFound, "no certificate has serial %s", rev.Serial)
+	}
+	return c, err
 }
 
 func (r *Registrar) revoke(ctx context.Context, rev Revocation, actor string, c *ca.Certificate) error {

@@ -87,7 +87,7 @@ func (r *Registrar) Submit(ctx context.Context, caller auth.Caller, req Request)
 		return nil, err
 	}
 	// The intent was recorded: the enrollment exists and is owed an outcome.
-	e := r.postpone(ctx, issuance.Enrollment)
+	e := r.postpone(ctx, issuance.Enrollment, time.Time{})
 	if e.Phase == Issued || e.Phase == Revoked {
 		// The certificate is recorded, but the journal did not take it: it is not released by this answer.
 		return nil, err
@@ -96,20 +96,30 @@ func (r *Registrar) Submit(ctx context.Context, caller auth.Caller, req Request)
 	return e, nil
 }
 
-// postpone makes the next attempt due after a back-off instead of at the end of the lease. If that cannot be recorded the
-// lease stands, and the attempt comes later.
-func (r *Registrar) postpone(ctx context.Context, e *Enrollment) *Enrollment {
+// postpone makes the next attempt due after a back-off instead of at the end of the lease, but not before a time, and
+// returns the enrollment as it stands. If that cannot be recorded the lease stands, and the attempt comes later. What
+// another worker has taken over meanwhile is that worker's: moving it would refuse the certificate that is being made.
+func (r *Registrar) postpone(ctx context.Context, e *Enrollment, after time.Time) *Enrollment {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 	defer cancel()
 	if current, err := r.Store.Enrollment(ctx, e.ID); err == nil {
+		if current.Phase != Requested || current.Version != e.Version {
+			return current
+		}
 		e = current
 	}
-	if e.Phase != Requested {
-		return e
-	}
 	delay := min(firstDelay<<min(e.Attempts-1, 10), maxDelay)
-	if err := r.Store.TakeEnrollment(ctx, e, r.Now().Add(delay)); err != nil {
+	if err := r.Store.TakeEnrollment(ctx, e, r.dueIn(delay, after)); err != nil {
 		r.Log.Warn("postponing an enrollment failed", "enrollment", e.ID, "error", err)
 	}
 	return e
+}
+
+// dueIn is a time from now, moved behind another one, at the precision at which the store lists what is due.
+func (r *Registrar) dueIn(d time.Duration, after time.Time) time.Time {
+	due := r.Now().Add(d)
+	if earliest := after.Add(time.Millisecond); due.Before(earliest) {
+		return earliest
+	}
+	return due
 }

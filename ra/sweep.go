@@ -26,7 +26,7 @@ func (r *Registrar) Sweep(ctx context.Context) error {
 func (r *Registrar) Recover(ctx context.Context) error {
 	until := r.Now().Add(lease)
 	for {
-		// What is taken is due a lease from then on, so each is met once.
+		// What is taken is due behind until, whatever becomes of it, so each is met once.
 		n, err := r.sweep(ctx, until)
 		if err != nil || n < sweepBatch {
 			return err
@@ -44,7 +44,7 @@ func (r *Registrar) sweep(ctx context.Context, until time.Time) (int, error) {
 		if ctx.Err() != nil {
 			return 0, ctx.Err()
 		}
-		if err := r.resume(ctx, e); err != nil {
+		if err := r.resume(ctx, e, until); err != nil {
 			r.Log.Warn("resuming an enrollment failed", "enrollment", e.ID, "attempt", e.Attempts, "error", err)
 		}
 	}
@@ -53,9 +53,10 @@ func (r *Registrar) sweep(ctx context.Context, until time.Time) (int, error) {
 
 // resume makes one more attempt. The intent of the attempt before is closed first, under the precondition that it is
 // still open: if its signature was recorded meanwhile the enrollment is finished, and if it comes later it is refused.
-func (r *Registrar) resume(ctx context.Context, e *Enrollment) error {
+// The next attempt is due after a time at the earliest.
+func (r *Registrar) resume(ctx context.Context, e *Enrollment, after time.Time) error {
 	e.Attempts++
-	if err := r.Store.TakeEnrollment(ctx, e, r.Now().Add(lease)); err != nil {
+	if err := r.Store.TakeEnrollment(ctx, e, r.dueIn(lease, after)); err != nil {
 		if problem.Is(err, problem.Conflict) {
 			return nil // another worker has it, or it is finished
 		}
@@ -74,7 +75,7 @@ func (r *Registrar) resume(ctx context.Context, e *Enrollment) error {
 		p := problem.From(err)
 		return r.fail(ctx, e, Failure{Kind: p.Kind, Detail: p.Detail, At: r.Now().UTC().Truncate(time.Second)})
 	}
-	r.postpone(ctx, e)
+	r.postpone(ctx, e, after)
 	return err
 }
 
@@ -111,13 +112,13 @@ func (r *Registrar) reissue(ctx context.Context, e *Enrollment) error {
 	return err
 }
 
-// fail ends an enrollment, unless its certificate was recorded after all.
+// fail ends an enrollment, unless its certificate was recorded after all or another worker has taken it over.
 func (r *Registrar) fail(ctx context.Context, e *Enrollment, f Failure) error {
 	current, err := r.Store.Enrollment(ctx, e.ID)
 	if err != nil {
 		return err
 	}
-	if current.Phase != Requested {
+	if current.Phase != Requested || current.Version != e.Version {
 		return nil
 	}
 	if current.Serial != "" {

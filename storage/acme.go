@@ -3,7 +3,6 @@ package storage
 import (
 	"context"
 	"crypto/rand"
-	"encoding/base64"
 	"time"
 
 	"github.com/gatehouse-ca/gatehouse/acme"
@@ -191,6 +190,9 @@ func orderEndEntry(o *acme.Order) Entry {
 	return Entry{Index: indexOrderEnds, Member: timeMember(orderEnd(o), string(o.Account)+"/"+orderMember(o))}
 }
 
+// maxOrderMember is more than an order's member can have: a time and an id of some twenty characters.
+const maxOrderMember = 100
+
 // orderMember sorts an account's orders by the time they were made.
 func orderMember(o *acme.Order) string {
 	return string(member(o.Created.Unix(), string(o.ID)))
@@ -266,15 +268,14 @@ func (db *DB) OrderFacts(ctx context.Context, o *acme.Order) (acme.Facts, error)
 	return facts, err
 }
 
-// Orders implements acme.Store. The cursor is the last member seen, in base64url.
+// Orders implements acme.Store. The cursor is the last member seen.
 func (db *DB) Orders(ctx context.Context, account acme.AccountID, cursor string, limit int) ([]*acme.Order, string, error) {
-	after, err := base64.RawURLEncoding.DecodeString(cursor)
-	if err != nil || len(after) > 100 {
-		return nil, "", problem.New(problem.Malformed, "the cursor is not one this server gave out; start again without it")
-	}
 	page := Page{Limit: limit, Reverse: true}
-	if len(after) > 0 {
-		page.After = after
+	if cursor != "" {
+		page.After = []byte(cursor)
+		if _, id, ok := memberParts(page.After); !ok || id == "" || len(cursor) > maxOrderMember {
+			return nil, "", problem.New(problem.NotFound, "no list has this cursor")
+		}
 	}
 	members, err := db.engine.Scan(ctx, indexOrders(account), Range{}, page)
 	if err != nil {
@@ -306,7 +307,7 @@ func (db *DB) Orders(ctx context.Context, account acme.AccountID, cursor string,
 	}
 	next := ""
 	if len(members) == limit {
-		next = base64.RawURLEncoding.EncodeToString(members[limit-1])
+		next = string(members[limit-1])
 	}
 	return orders, next, nil
 }
