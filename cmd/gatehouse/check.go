@@ -143,11 +143,11 @@ func writable(folder string) error {
 // checkState opens store and journal without changing them, or says who holds them.
 func checkState(s *settings) []checkResult {
 	store, journal := filepath.Join(s.folder, "store"), filepath.Join(s.folder, "journal")
-	hasStore, err := holdsFiles(store)
+	hasStore, err := holdsFiles(store, "*")
 	if err != nil {
 		return []checkResult{{"data folder", false, err.Error()}}
 	}
-	hasJournal, err := holdsFiles(journal)
+	hasJournal, err := holdsFiles(journal, journalFiles)
 	switch {
 	case err != nil:
 		return []checkResult{{"data folder", false, err.Error()}}

@@ -79,11 +79,11 @@ func (g *gateway) openState(ctx context.Context) error {
 		return fmt.Errorf("making the data folder: %w", err)
 	}
 	storeFolder, journalFolder := filepath.Join(s.folder, "store"), filepath.Join(s.folder, "journal")
-	hasStore, err := holdsFiles(storeFolder)
+	hasStore, err := holdsFiles(storeFolder, "*")
 	if err != nil {
 		return err
 	}
-	hasJournal, err := holdsFiles(journalFolder)
+	hasJournal, err := holdsFiles(journalFolder, journalFiles)
 	if err != nil {
 		return err
 	}
@@ -95,15 +95,29 @@ func (g *gateway) openState(ctx context.Context) error {
 	case hasJournal && !hasStore:
 		s.log.Warn("there is a journal but no store; what was issued is put back from the journal", "data", s.folder)
 	}
-	if g.engine, err = embedded.Open(embedded.Config{Dir: storeFolder, Log: s.log}); err != nil {
+	openStore := func() error {
+		if g.engine, err = embedded.Open(embedded.Config{Dir: storeFolder, Log: s.log}); err == nil {
+			g.onClose(g.engine.Close)
+		}
 		return err
 	}
-	g.onClose(g.engine.Close)
-	g.journal, err = audit.Open(audit.Config{Dir: journalFolder, New: !hasJournal, Version: version(), Log: s.log})
-	if err != nil {
+	openJournal := func() error {
+		g.journal, err = audit.Open(audit.Config{Dir: journalFolder, New: !hasJournal, Version: version(), Log: s.log})
+		if err == nil {
+			g.onClose(g.journal.Close)
+		}
 		return err
 	}
-	g.onClose(g.journal.Close)
+	steps := []func() error{openStore, openJournal}
+	if !hasStore {
+		// A first start that is killed leaves a journal without a store, which is in order, and never the reverse.
+		steps = []func() error{openJournal, openStore}
+	}
+	for _, step := range steps {
+		if err := step(); err != nil {
+			return err
+		}
+	}
 	var engine storage.Engine = g.engine
 	if s.wrapEngine != nil {
 		engine = s.wrapEngine(engine)
@@ -112,13 +126,21 @@ func (g *gateway) openState(ctx context.Context) error {
 	return err
 }
 
-// holdsFiles reports whether a folder exists and is not empty.
-func holdsFiles(folder string) (bool, error) {
+// journalFiles are a journal's segments; a lock alone is none.
+const journalFiles = "*.jsonl*"
+
+// holdsFiles reports whether a folder exists and holds a file whose name matches.
+func holdsFiles(folder, pattern string) (bool, error) {
 	entries, err := os.ReadDir(folder)
 	if errors.Is(err, os.ErrNotExist) {
 		return false, nil
 	}
-	return len(entries) > 0, err
+	for _, e := range entries {
+		if ok, _ := filepath.Match(pattern, e.Name()); ok {
+			return true, nil
+		}
+	}
+	return false, err
 }
 
 // listen opens the ports, so that one in use is known before anything is served.

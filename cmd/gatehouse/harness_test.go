@@ -15,10 +15,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -161,9 +159,6 @@ func (i *instance) watch(stdout io.Reader, ready chan<- bool) {
 	close(ready)
 }
 
-// pid is the process's number.
-func (i *instance) pid() int { return i.cmd.Process.Pid }
-
 // stop tells the gateway to end with SIGTERM and waits. A status other than zero fails the test.
 func (i *instance) stop() {
 	i.t.Helper()
@@ -290,58 +285,4 @@ func (w *world) answers() *testca.HTTP {
 	}
 	w.t.Cleanup(func() { h.Close() })
 	return h
-}
-
-// require skips a test whose program is not installed, by name, unless GATEHOUSE_TEST_REQUIRE, a list separated by
-// commas, names it: then a missing program is a failure.
-func require(t testing.TB, programs ...string) {
-	t.Helper()
-	for _, p := range programs {
-		if _, err := exec.LookPath(p); err != nil {
-			missing(t, p, err)
-		}
-	}
-}
-
-// missing skips the test, or fails it if GATEHOUSE_TEST_REQUIRE names what is missing.
-func missing(t testing.TB, what string, why error) {
-	t.Helper()
-	if slices.Contains(strings.Split(os.Getenv("GATEHOUSE_TEST_REQUIRE"), ","), what) {
-		t.Fatalf("%s is required and missing: %v", what, why)
-	}
-	t.Skipf("%s is missing: %v", what, why)
-}
-
-// lockedBuffer is a buffer that may be written and read at once.
-type lockedBuffer struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (b *lockedBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.Write(p)
-}
-
-func (b *lockedBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.String()
-}
-
-// tail is the end of a long log, without the requests that went well.
-func (b *lockedBuffer) tail() string {
-	const most = 16 << 10
-	var kept strings.Builder
-	for line := range strings.Lines(b.String()) {
-		if !strings.Contains(line, `"msg":"request"`) || !strings.Contains(line, `"status":2`) {
-			kept.WriteString(line)
-		}
-	}
-	text := kept.String()
-	if len(text) > most {
-		return "…" + text[len(text)-most:]
-	}
-	return text
 }
