@@ -66,7 +66,9 @@ func (s *Server) update(ctx context.Context, a *Account, in accountUpdate) (*Acc
 }
 
 // deactivates is the one update of "status" that RFC 8555, 7.3.6 allows. Any other must be ignored (7.3.2).
-func (in *accountUpdate) deactivates() bool { return in.Status != nil && *in.Status == StatusDeactivated }
+func (in *accountUpdate) deactivates() bool {
+	return in.Status != nil && *in.Status == StatusDeactivated
+}
 
 func (in *accountUpdate) check() error {
 	if in.Contact == nil || in.deactivates() {

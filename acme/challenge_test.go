@@ -281,6 +281,13 @@ func (w *world) another() *Server {
 	return s
 }
 
+// elsewhere is the same client, talking to another process.
+func (c *client) elsewhere() *client {
+	w := *c.w
+	w.server = c.w.another()
+	return &client{w: &w, key: c.key, kid: c.kid}
+}
+
 // TestInterruptedValidationIsTakenUp is a crash after "processing" was promised: a new process finishes the job once the
 // lease is over.
 func TestInterruptedValidationIsTakenUp(t *testing.T) {

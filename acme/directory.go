@@ -6,7 +6,6 @@ import (
 
 	"github.com/gatehouse-ca/gatehouse/auth"
 	"github.com/gatehouse-ca/gatehouse/policy"
-	"github.com/gatehouse-ca/gatehouse/problem"
 )
 
 // wireDirectory is RFC 8555, 7.1.1. What is not built is not named.
@@ -24,7 +23,7 @@ type wireMeta struct {
 	ExternalAccountRequired bool   `json:"externalAccountRequired"`
 }
 
-// directory answers GET of a directory: the default one, an organisation's, or an organisation's with one profile.
+// directory answers a directory: the default one, an organisation's, or an organisation's with one profile.
 func (s *Server) directory(_ context.Context, req *signed) (*reply, error) {
 	if _, _, err := s.offer(req.target); err != nil {
 		return nil, err
@@ -75,13 +74,11 @@ func (s *Server) index(t target) string {
 	return s.links.to(target{resource: resDirectory, org: t.org, profile: t.profile})
 }
 
-// newNonce answers HEAD with 200 and GET with 204 (RFC 8555, 7.2). The nonce is in every answer's header.
+// newNonce answers HEAD with 200 and GET with 204 (RFC 8555, 7.2); POST-as-GET is as GET (6.3). The nonce is in every
+// answer's header.
 func (s *Server) newNonce(_ context.Context, req *signed) (*reply, error) {
-	switch req.method {
-	case http.MethodHead:
+	if req.method == http.MethodHead {
 		return &reply{}, nil
-	case http.MethodGet:
-		return &reply{status: http.StatusNoContent}, nil
 	}
-	return nil, problem.New(problem.MethodNotAllowed, "use HEAD or GET here")
+	return &reply{status: http.StatusNoContent}, nil
 }

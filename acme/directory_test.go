@@ -1,6 +1,7 @@
 package acme
 
 import (
+	"bytes"
 	"net/http"
 	"strings"
 	"testing"
@@ -40,7 +41,37 @@ func TestDirectories(t *testing.T) {
 			t.Errorf("%s: %v", path, d)
 		}
 	}
-	w.get(http.MethodPost, "/acme/directory").wantProblem(t, http.StatusMethodNotAllowed, "malformed")
+}
+
+// TestPostAsGetOfOpenResources: RFC 8555, 6.3 demands POST-as-GET of directory and newNonce besides GET, and of a
+// POST-as-GET that its sender is authenticated.
+func TestPostAsGetOfOpenResources(t *testing.T) {
+	w := newWorld(t)
+	c := w.account()
+	for path, status := range map[string]int{
+		"/acme/directory": http.StatusOK, "/acme/in/other/directory": http.StatusOK, "/acme/r/new-nonce": http.StatusNoContent,
+	} {
+		got, plain := c.post(path, nil).want(t, status), w.get(http.MethodGet, path).want(t, status)
+		if !bytes.Equal(got.body, plain.body) || got.header.Get("Replay-Nonce") == "" || got.header.Get("Cache-Control") != "no-store" {
+			t.Errorf("%s: %v %s", path, got.header, got.body)
+		}
+		used := c.prepare(path, nil)
+		c.send(used).want(t, status)
+		c.send(used).wantProblem(t, http.StatusBadRequest, "badNonce")
+		forged := c.prepare(path, nil)
+		(&client{w: w, key: w.client().key}).send(forged).wantProblem(t, http.StatusBadRequest, "malformed")
+		c.post(path, map[string]any{}).wantProblem(t, http.StatusBadRequest, "malformed")
+		w.client().post(path, nil).wantProblem(t, http.StatusBadRequest, "malformed") // a key is no account
+		w.get(http.MethodPost, path).wantProblem(t, http.StatusUnsupportedMediaType, "malformed")
+		if put := w.get(http.MethodPut, path); put.header.Get("Allow") != "GET, HEAD, POST" {
+			t.Errorf("RFC 9110, 15.5.6: %s: %v", path, put.header)
+		} else {
+			put.wantProblem(t, http.StatusMethodNotAllowed, "malformed")
+		}
+	}
+	c.post("/acme/in/nobody/directory", nil).wantProblem(t, http.StatusNotFound, "malformed")
+	c.to(c.kid, map[string]any{"status": "deactivated"}).want(t, http.StatusOK)
+	c.post("/acme/directory", nil).wantProblem(t, http.StatusUnauthorized, "unauthorized")
 }
 
 func TestIndexLink(t *testing.T) {

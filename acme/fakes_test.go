@@ -232,16 +232,42 @@ type journal struct {
 	mu     sync.Mutex
 	events []audit.Event
 	err    error
+	before func() // called once, first
 }
 
 func (j *journal) Append(_ context.Context, events ...audit.Event) error {
 	j.mu.Lock()
 	defer j.mu.Unlock()
+	if f := j.before; f != nil {
+		j.before = nil
+		j.mu.Unlock()
+		f()
+		j.mu.Lock()
+	}
 	if j.err != nil {
 		return j.err
 	}
 	j.events = append(j.events, events...)
 	return nil
+}
+
+func (j *journal) fails(err error) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.err = err
+}
+
+// meanwhile has something happen between a change's commit and its entry.
+func (j *journal) meanwhile(f func()) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.before = f
+}
+
+func (j *journal) all() []audit.Event {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return slices.Clone(j.events)
 }
 
 func (j *journal) kinds() (kinds []audit.Kind) {

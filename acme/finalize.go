@@ -16,8 +16,13 @@ import (
 	"github.com/gatehouse-ca/gatehouse/ra"
 )
 
-// submitTime bounds one issuance in the background. It is longer than any signing deadline.
-const submitTime = 2 * time.Minute
+const (
+	// submitTime bounds one issuance in the background. It is longer than any signing deadline.
+	submitTime = 2 * time.Minute
+	// beginTime is how long beyond FinalizeWait an answer waits for the beginning of an issuance to be recorded. The door's
+	// listener gives an answer more time than both.
+	beginTime = 10 * time.Second
+)
 
 // finalize asks for an order's certificate (RFC 8555, 7.4). A CSR that policy refuses leaves the order as it was.
 func (s *Server) finalize(ctx context.Context, req *signed) (*reply, error) {
@@ -32,18 +37,51 @@ func (s *Server) finalize(ctx context.Context, req *signed) (*reply, error) {
 	if req.order.Status(s.Now(), facts) != StatusReady {
 		return s.finalizedBefore(ctx, req.order, facts, csr)
 	}
-	enrollment, err := s.submit(ctx, req, facts, csr)
-	switch {
-	case problem.Is(err, problem.Conflict): // RFC 8555, 7.4: one order, one certificate; another request was first
-		return s.lateFinalize(ctx, req, csr, err)
-	case err != nil:
+	i, err := s.startIssuance(req, facts, csr.Raw)
+	if err != nil {
 		return nil, err
-	case enrollment == nil: // not done within FinalizeWait
-		return s.stillProcessing(req.order, facts), nil
+	}
+	if err := i.wait(ctx, s.FinalizeWait); err != nil {
+		return nil, err
+	}
+	if !i.ended() {
+		return s.slowFinalize(ctx, req, facts, csr, i)
+	}
+	return s.finalized(ctx, req, facts, csr, i)
+}
+
+// finalized answers with the outcome of an issuance.
+func (s *Server) finalized(ctx context.Context, req *signed, facts Facts, csr *x509.CertificateRequest, i *issuance) (*reply, error) {
+	switch {
+	case problem.Is(i.err, problem.Conflict): // RFC 8555, 7.4: one order, one certificate; another request was first
+		return s.recordedFinalize(ctx, req.order.ID, csr, i.err)
+	case i.err != nil:
+		return nil, i.err
 	}
 	order := *req.order
-	order.Enrollment, facts.Enrollment = enrollment.ID, enrollment
+	order.Enrollment, facts.Enrollment = i.enrollment.ID, i.enrollment
 	return s.renderOrder(&order, facts), nil
+}
+
+// errNotBegun is for an issuance of which nothing is recorded yet. The client may repeat its request, and joins it.
+var errNotBegun = problem.New(problem.Unavailable, "the issuance could not be recorded in time; finalize again").After(busyAfter)
+
+// slowFinalize answers while an issuance is still under way, with what is recorded. "processing" is a promise: an order
+// does not go back from there to "ready" (RFC 8555, 7.1.6). So it is given only once the store has the order's enrollment,
+// which is owed an outcome from then on, whatever becomes of this process. Until then an issuance may yet be refused.
+func (s *Server) slowFinalize(ctx context.Context, req *signed, facts Facts, csr *x509.CertificateRequest, i *issuance) (*reply, error) {
+	for waited := time.Duration(0); ; waited += pollAfter {
+		rep, err := s.recordedFinalize(ctx, req.order.ID, csr, errNotBegun)
+		if err != errNotBegun || waited >= beginTime {
+			return rep, err
+		}
+		if err := i.wait(ctx, pollAfter); err != nil {
+			return nil, err
+		}
+		if i.ended() {
+			return s.finalized(ctx, req, facts, csr, i)
+		}
+	}
 }
 
 // decodeFinalize reads the CSR and looks at what only this door can know about it. The rest is policy's.
@@ -111,25 +149,30 @@ func (f *finalizing) leave(id OrderID, i *issuance) {
 	close(i.done)
 }
 
-// submit starts an issuance, or joins that of the same order and CSR, and waits for it at most FinalizeWait. A nil
-// enrollment without an error means that it is still under way.
-func (s *Server) submit(ctx context.Context, req *signed, facts Facts, csr *x509.CertificateRequest) (*ra.Enrollment, error) {
-	i, err := s.startIssuance(req, facts, csr.Raw)
-	if err != nil {
-		return nil, err
-	}
-	timer := time.NewTimer(s.FinalizeWait)
+// wait waits for the end of an issuance, at most for a while. The error is the caller's end.
+func (i *issuance) wait(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {
 	case <-i.done:
-		return i.enrollment, i.err
+		return nil
 	case <-timer.C:
-		return nil, nil
+		return nil
 	case <-ctx.Done():
-		return nil, ctx.Err()
+		return ctx.Err()
 	}
 }
 
+func (i *issuance) ended() bool {
+	select {
+	case <-i.done:
+		return true
+	default:
+		return false
+	}
+}
+
+// startIssuance starts an issuance, or joins that of the same order and CSR.
 func (s *Server) startIssuance(req *signed, facts Facts, csr []byte) (*issuance, error) {
 	order, f := req.order, &s.finalizing
 	f.mu.Lock()
@@ -157,29 +200,22 @@ func (s *Server) startIssuance(req *signed, facts Facts, csr []byte) (*issuance,
 	return i, nil
 }
 
-// stillProcessing shows an order whose certificate takes longer than an answer waits.
-func (s *Server) stillProcessing(o *Order, f Facts) *reply {
-	rep := s.renderOrder(o, f)
-	rep.value.(*wireOrder).Status = StatusProcessing
-	rep.retryAfter = pollAfter
-	return rep
-}
-
-// lateFinalize answers the loser of two finalize requests with what the winner made of the order.
-func (s *Server) lateFinalize(ctx context.Context, req *signed, csr *x509.CertificateRequest, conflict error) (*reply, error) {
-	now, err := s.reread(ctx, Admission{Order: req.order.ID})
+// recordedFinalize answers a finalize request with what is recorded of the order: by the request itself, or by the winner
+// of two. The error unbegun is for an order of which nothing is.
+func (s *Server) recordedFinalize(ctx context.Context, id OrderID, csr *x509.CertificateRequest, unbegun error) (*reply, error) {
+	now, err := s.reread(ctx, Admission{Order: id})
 	if err != nil {
 		return nil, err
 	}
 	if now.Order == nil {
 		return nil, errAbsent
 	}
+	if now.Order.Enrollment == 0 {
+		return nil, unbegun // the client can try again
+	}
 	facts, err := s.Store.OrderFacts(ctx, now.Order)
 	if err != nil {
 		return nil, err
-	}
-	if now.Order.Status(s.Now(), facts) == StatusReady {
-		return nil, conflict // nobody began it: the client can try again
 	}
 	return s.finalizedBefore(ctx, now.Order, facts, csr)
 }

@@ -135,6 +135,83 @@ func testFinalizeSlowly(t *testing.T) {
 	}
 }
 
+// TestProcessingIsAPromise: an order is not said to be processing before that is recorded. RFC 8555, 7.1.6 has no way back
+// from there to ready, and an issuance may be refused until its intent is recorded.
+func TestProcessingIsAPromise(t *testing.T) { synctest.Test(t, testProcessingIsAPromise) }
+
+func testProcessingIsAPromise(t *testing.T) {
+	for _, tc := range []struct {
+		name   string
+		begins time.Duration // how long the commit of the intent takes
+		err    error         // what becomes of it
+		status int
+	}{
+		{"recorded in time", beginTime / 2, nil, http.StatusOK},
+		{"recorded late", 2 * beginTime, nil, http.StatusServiceUnavailable},
+		{"refused in time", beginTime / 2, problem.New(problem.Unavailable, "the journal does not answer"), http.StatusServiceUnavailable},
+		{"refused late", 2 * beginTime, problem.New(problem.Unavailable, "the journal does not answer"), http.StatusServiceUnavailable},
+	} {
+		w := newWorld(t)
+		c := w.account()
+		o := c.readyOrder("a.example.com")
+		w.server.FinalizeWait = time.Second
+		gate := make(chan struct{})
+		w.registrar.set(func() { w.registrar.gate = gate })
+		w.store.meanwhile("begin", func() {
+			time.Sleep(tc.begins) // synctest's time
+			w.store.failing("begin", tc.err)
+		})
+		started := time.Now()
+		a := c.to(o.Finalize, w.csr("a.example.com"))
+		if a.status != tc.status || a.status != http.StatusOK && a.header.Get("Retry-After") == "" {
+			t.Errorf("%s: %d %s", tc.name, a.status, a.body)
+		}
+		if took := time.Since(started); took > w.server.FinalizeWait+beginTime {
+			t.Errorf("%s: the answer took %s", tc.name, took)
+		}
+		if a.status == http.StatusOK && (a.order(t).Status != "processing" || a.header.Get("Retry-After") != "1") {
+			t.Errorf("%s: %v %s", tc.name, a.header, a.body)
+		}
+		if got := c.read(o.url).want(t, http.StatusOK).order(t); got.Status != map[bool]string{true: "processing", false: "ready"}[a.status == http.StatusOK] {
+			t.Errorf("%s: read as %s", tc.name, got.Status)
+		}
+		close(gate)
+		w.settled()
+		w.store.failing("begin", nil)
+		// The client does as it was told and repeats its request. There is one certificate in any case.
+		if again := c.to(o.Finalize, w.csr("a.example.com")).want(t, http.StatusOK).order(t); again.Status != "valid" || w.registrar.issued != 1 {
+			t.Errorf("%s: %s, %d certificates", tc.name, again.Status, w.registrar.issued)
+		}
+	}
+}
+
+// TestSlowFinalizeLosesToAnotherKey: what another process began is not taken for this request's.
+func TestSlowFinalizeLosesToAnotherKey(t *testing.T) {
+	synctest.Test(t, testSlowFinalizeLosesToAnotherKey)
+}
+
+func testSlowFinalizeLosesToAnotherKey(t *testing.T) {
+	w := newWorld(t)
+	c := w.account()
+	o := c.readyOrder("a.example.com")
+	other, err := testca.NewKey(testca.P256)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.server.FinalizeWait = time.Second
+	first := csrFor(t, other, "a.example.com")
+	there := c.elsewhere()
+	w.store.meanwhile("begin", func() {
+		there.to(o.Finalize, first).want(t, http.StatusOK)
+		time.Sleep(2 * time.Second) // synctest's time; the conflict comes later than the answer
+	})
+	c.to(o.Finalize, w.csr("a.example.com")).wantProblem(t, http.StatusForbidden, "orderNotReady")
+	w.settled()
+	if w.registrar.issued != 1 {
+		t.Errorf("%d certificates", w.registrar.issued)
+	}
+}
+
 func (o orderDoc) id() OrderID { return OrderID(o.url[strings.LastIndexByte(o.url, '/')+1:]) }
 
 func TestFiftyFinalizesGiveOneCertificate(t *testing.T) {
@@ -185,12 +262,8 @@ func TestFinalizeLate(t *testing.T) {
 		if tc.key != nil {
 			first = csrFor(t, tc.key, "a.example.com")
 		}
-		w.store.meanwhile("begin", func() {
-			late := w.server
-			w.server = w.another()
-			c.to(o.Finalize, first).want(t, http.StatusOK)
-			w.server = late
-		})
+		there := c.elsewhere()
+		w.store.meanwhile("begin", func() { there.to(o.Finalize, first).want(t, http.StatusOK) })
 		a := c.to(o.Finalize, w.csr("a.example.com")).want(t, tc.status)
 		if tc.status == http.StatusOK && a.order(t).Status != "valid" {
 			t.Errorf("%s: %s", tc.name, a.body)

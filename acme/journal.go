@@ -129,7 +129,7 @@ func AccountFromEvent(e audit.Event) (*Account, error) {
 //     stays (CreateAccount refuses the second with Conflict).
 //   - An account that this replay gave back (restored) follows the later entries: the last one wins.
 //   - An account that the store had is only deactivated. It may be newer than this journal: other processes have theirs.
-//   - Nothing takes a deactivation back (RFC 8555, 7.3.6), and key, organisation and agreement stay what they were.
+//   - Nothing takes a deactivation back (RFC 8555, 7.3.6), and key and organisation stay what they were.
 //
 // An entry that says what the store has already changes nothing, so repeated entries and repeated replays do no harm.
 func Replayed(have, said *Account, restored bool) *Account {
@@ -141,9 +141,9 @@ func Replayed(have, said *Account, restored bool) *Account {
 		next.Deactivated = said.Deactivated
 	}
 	if restored {
-		next.Contacts = slices.Clone(said.Contacts)
+		next.Contacts, next.TermsAgreed = slices.Clone(said.Contacts), said.TermsAgreed
 	}
-	if next.Deactivated.Equal(have.Deactivated) && slices.Equal(next.Contacts, have.Contacts) {
+	if next.Deactivated.Equal(have.Deactivated) && next.TermsAgreed.Equal(have.TermsAgreed) && slices.Equal(next.Contacts, have.Contacts) {
 		return nil
 	}
 	return next

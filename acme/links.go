@@ -50,7 +50,7 @@ type target struct {
 	position    int // of the challenge in its authorization
 	certificate *CertificateID
 	chain       int    // of a certificate: 0 the default, 1 the first alternate (RFC 8555, 7.4.2)
-	cursor      string // in orders: where the page begins
+	query       string // in orders: which page (parseCursor); empty: the first
 }
 
 const (
@@ -93,10 +93,10 @@ func parseURL(path, query string) (target, bool) {
 	if !ok || t.path() != path {
 		return target{}, false
 	}
-	if t.resource == resOrders && query != "" {
-		t.cursor, ok = parseCursor(query)
+	if t.resource == resOrders {
+		t.query = query
 	}
-	return t, ok
+	return t, true
 }
 
 func parseSegments(s []string) (t target, ok bool) {
@@ -208,13 +208,22 @@ func unescape(segment string) (string, bool) {
 	return s, err == nil && s != ""
 }
 
-func parseCursor(query string) (string, bool) {
+// formatCursor is the query of a list's page. A cursor is whatever octets the store names a place in the list with.
+func formatCursor(cursor string) string {
+	return "cursor=" + base64.RawURLEncoding.EncodeToString([]byte(cursor))
+}
+
+// parseCursor reads it. An empty query is the first page.
+func parseCursor(query string) (cursor string, ok bool) {
+	if query == "" {
+		return "", true
+	}
 	encoded, ok := strings.CutPrefix(query, "cursor=")
 	if !ok || len(encoded) > base64.RawURLEncoding.EncodedLen(maxCursorBytes) {
 		return "", false
 	}
-	cursor, err := base64.RawURLEncoding.Strict().DecodeString(encoded)
-	return string(cursor), err == nil && len(cursor) > 0
+	octets, err := decode64(encoded)
+	return string(octets), err == nil && len(octets) > 0
 }
 
 // path is the escaped path of a target, with its query if it has one.
@@ -232,8 +241,8 @@ func (t target) path() string {
 		return prefix + "r/account/" + string(t.account)
 	case resOrders:
 		path := prefix + "r/account/" + string(t.account) + "/orders"
-		if t.cursor != "" {
-			path += "?cursor=" + base64.RawURLEncoding.EncodeToString([]byte(t.cursor))
+		if t.query != "" {
+			path += "?" + t.query
 		}
 		return path
 	case resOrder:

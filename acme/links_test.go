@@ -24,7 +24,7 @@ func TestLinksRoundTrip(t *testing.T) {
 		{resource: resNewOrder, org: "main", profile: "a b"},
 		{resource: resAccount, account: AccountID(id)},
 		{resource: resOrders, account: AccountID(id)},
-		{resource: resOrders, account: AccountID(id), cursor: "\x00next/&?"},
+		{resource: resOrders, account: AccountID(id), query: formatCursor("\x00next/&?")},
 		{resource: resOrder, order: OrderID(id)},
 		{resource: resFinalize, order: OrderID(id)},
 		{resource: resAuthz, authz: AuthzID(id)},
@@ -62,11 +62,28 @@ func TestLinksRefuseOtherSpellings(t *testing.T) {
 			t.Errorf("%q parses as %+v", path, got)
 		}
 	}
-	for _, query := range []string{"cursor=", "cursor=a", "x=y", "cursor=YQ&x=y", "cursor=YQ==", "cursor=" + strings.Repeat("Y", 1000)} {
-		if got, ok := parseURL("/acme/r/account/"+id+"/orders", query); ok {
-			t.Errorf("the query %q parses as %+v", query, got)
+}
+
+func TestCursorRoundTrip(t *testing.T) {
+	for _, want := range []string{"a", "\x00next/&?", strings.Repeat("\xff", maxCursorBytes)} {
+		if got, ok := parseCursor(formatCursor(want)); !ok || got != want {
+			t.Errorf("%q comes back as %q, %v", want, got, ok)
 		}
 	}
+	if got, ok := parseCursor(""); !ok || got != "" {
+		t.Errorf("no query is the first page, not %q, %v", got, ok)
+	}
+	for _, query := range badPages {
+		if got, ok := parseCursor(query); ok {
+			t.Errorf("the query %q parses as %q", query, got)
+		}
+	}
+}
+
+// badPages are queries that no list's page has.
+var badPages = []string{
+	"cursor=", "cursor=a", "cursor=!", "x=y", "cursor=YQ&x=y", "cursor=YQ==", "cursor=Y\nQ", "Cursor=YQ",
+	"cursor=" + strings.Repeat("Y", 1000),
 }
 
 func TestLinksKnowEveryPublicURL(t *testing.T) {

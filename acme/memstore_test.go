@@ -214,7 +214,7 @@ func (m *memStore) Orders(_ context.Context, account AccountID, cursor string, l
 	offset := 0
 	if cursor != "" {
 		if offset, err = strconv.Atoi(cursor); err != nil {
-			return nil, "", problem.New(problem.Malformed, "the cursor is not one this server gave out")
+			return nil, "", problem.New(problem.NotFound, "no list has this cursor")
 		}
 	}
 	var all []*Order

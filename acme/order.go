@@ -61,6 +61,22 @@ func (o *Order) Status(now time.Time, f Facts) Status {
 	return status
 }
 
+// expiry is when an order can no longer be finalized: at its own expiry, or before that at the first of its
+// authorizations', which a validation may have changed since the order was made. Once finalize began nothing ends the
+// order, and its own expiry is what is left to say.
+func (o *Order) expiry(f Facts) time.Time {
+	first := o.Expires
+	if o.Enrollment != 0 {
+		return first
+	}
+	for _, a := range f.Authorizations {
+		if a != nil && a.Expires.Before(first) {
+			first = a.Expires
+		}
+	}
+	return first
+}
+
 // enrolled is the status of an order whose finalize began. A revoked certificate was issued all the same.
 func enrolled(e *ra.Enrollment) Status {
 	if e == nil {

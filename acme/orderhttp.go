@@ -37,7 +37,7 @@ type wireOrder struct {
 func (s *Server) renderOrder(o *Order, f Facts) *reply {
 	w := &wireOrder{
 		Status:         o.Status(s.Now(), f),
-		Expires:        o.Expires.UTC().Format(time.RFC3339),
+		Expires:        o.expiry(f).UTC().Format(time.RFC3339),
 		Identifiers:    make([]*wireIdentifier, len(o.Names)),
 		Authorizations: make([]string, len(o.Authzs)),
 		Finalize:       s.links.to(target{resource: resFinalize, order: o.ID}),
@@ -72,28 +72,49 @@ func (s *Server) order(ctx context.Context, req *signed) (*reply, error) {
 	return s.renderOrder(req.order, facts), nil
 }
 
-// orders lists the account's orders, newest first, page by page (RFC 8555, 7.1.2.1). Orders that lapsed unfinished are
-// left out; whether an unexpired one is invalid would take a read each, so those are in.
+// errCursor is the one answer for a query that names no page, whether by its form or by what the store makes of it.
+var errCursor = problem.New(problem.Malformed, `the query names no page of this list; begin with the account's "orders" URL`)
+
+// orders lists the account's orders, newest first, page by page (RFC 8555, 7.1.2.1).
 func (s *Server) orders(ctx context.Context, req *signed) (*reply, error) {
-	page, next, err := s.Store.Orders(ctx, req.account.ID, req.target.cursor, ordersPage)
+	cursor, ok := parseCursor(req.target.query)
+	if !ok {
+		return nil, errCursor
+	}
+	page, next, err := s.Store.Orders(ctx, req.account.ID, cursor, ordersPage)
+	if problem.Is(err, problem.NotFound) {
+		return nil, errCursor
+	}
 	if err != nil {
-		if problem.Is(err, problem.NotFound) {
-			return nil, errAbsent
-		}
 		return nil, err
 	}
-	now := s.Now()
 	list := struct {
 		Orders []string `json:"orders"`
 	}{Orders: make([]string, 0, len(page))}
 	for _, o := range page {
-		if o.Enrollment != 0 || now.Before(o.Expires) {
+		listed, err := s.listed(ctx, o)
+		if err != nil {
+			return nil, err
+		}
+		if listed {
 			list.Orders = append(list.Orders, s.links.order(o.ID))
 		}
 	}
 	rep := &reply{value: &list}
 	if next != "" {
-		rep.next = s.links.to(target{resource: resOrders, account: req.account.ID, cursor: next})
+		rep.next = s.links.to(target{resource: resOrders, account: req.account.ID, query: formatCursor(next)})
 	}
 	return rep, nil
+}
+
+// listed reports whether an order is in the list: not if it became invalid before finalize (RFC 8555, 7.1.2.1). That takes
+// a read for each order that is neither begun nor past its own expiry, which are few. One whose issuance failed stays in
+// the list: it would take a read for each certificate to tell.
+func (s *Server) listed(ctx context.Context, o *Order) (bool, error) {
+	now := s.Now()
+	if o.Enrollment != 0 || !now.Before(o.Expires) {
+		return o.Enrollment != 0, nil
+	}
+	facts, err := s.Store.OrderFacts(ctx, o)
+	return err == nil && o.Status(now, facts) != StatusInvalid, err
 }

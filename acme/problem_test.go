@@ -87,6 +87,21 @@ func TestInternalErrorsShowNothing(t *testing.T) {
 	}
 }
 
+// TestRefusalsSayWhy: a certificate that its request would make break a rule is refused with the rule's name, and not with
+// what the check said about the bytes (RFC 8555, 7.4 and 6.7).
+func TestRefusalsSayWhy(t *testing.T) {
+	w := newWorld(t)
+	c := w.account()
+	o := c.readyOrder("a.example.com")
+	w.registrar.set(func() {
+		w.registrar.refuse = problem.Wrap(errors.New("at offset 7"), problem.BadCSR, "the certificate would violate %s", "e_rule")
+	})
+	got := c.to(o.Finalize, w.csr("a.example.com")).wantProblem(t, http.StatusBadRequest, "badCSR")
+	if got["detail"] != "the certificate would violate e_rule" || got["instance"] != nil {
+		t.Error(got)
+	}
+}
+
 func TestUnavailableSaysWhenToComeBack(t *testing.T) {
 	w := newWorld(t)
 	c := w.account()

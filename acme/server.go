@@ -201,37 +201,38 @@ var errNowhere = problem.New(problem.NotFound, "there is nothing at this URL")
 
 // endpoint is how one resource is asked.
 type endpoint struct {
-	signer  signer  // zero: the request is not signed and only read
-	payload payload // of a signed request
+	signer  signer
+	payload payload
 	handle  func(s *Server, ctx context.Context, req *signed) (*reply, error)
+	open    bool // RFC 8555, 6.3: GET without a signature as well
 }
 
 // endpoints is the door in one screen.
 var endpoints = map[resource]endpoint{
-	resDirectory:   {handle: (*Server).directory},
-	resNewNonce:    {handle: (*Server).newNonce},
-	resNewAccount:  {byKey, object, (*Server).newAccount},
-	resNewOrder:    {byAccount, object, (*Server).newOrder},
-	resAccount:     {byAccount, objectOrNone, (*Server).account},
-	resOrders:      {byAccount, none, (*Server).orders},
-	resOrder:       {byAccount, none, (*Server).order},
-	resFinalize:    {byAccount, object, (*Server).finalize},
-	resAuthz:       {byAccount, none, (*Server).authorization},
-	resChallenge:   {byAccount, objectOrNone, (*Server).challenge},
-	resCertificate: {byAccount, none, (*Server).certificate},
-	resRevoke:      {byAccountOrKey, object, (*Server).revoke},
+	resDirectory:   {byAccount, none, (*Server).directory, true},
+	resNewNonce:    {byAccount, none, (*Server).newNonce, true},
+	resNewAccount:  {byKey, object, (*Server).newAccount, false},
+	resNewOrder:    {byAccount, object, (*Server).newOrder, false},
+	resAccount:     {byAccount, objectOrNone, (*Server).account, false},
+	resOrders:      {byAccount, none, (*Server).orders, false},
+	resOrder:       {byAccount, none, (*Server).order, false},
+	resFinalize:    {byAccount, object, (*Server).finalize, false},
+	resAuthz:       {byAccount, none, (*Server).authorization, false},
+	resChallenge:   {byAccount, objectOrNone, (*Server).challenge, false},
+	resCertificate: {byAccount, none, (*Server).certificate, false},
+	resRevoke:      {byAccountOrKey, object, (*Server).revoke, false},
 }
 
 func (s *Server) answer(w http.ResponseWriter, r *http.Request, t target) (*reply, error) {
 	e := endpoints[t.resource]
-	if e.signer == 0 {
-		if r.Method != http.MethodGet && r.Method != http.MethodHead {
-			w.Header().Set("Allow", "GET, HEAD")
-			return nil, problem.New(problem.MethodNotAllowed, "use GET or HEAD here")
-		}
+	switch {
+	case r.Method == http.MethodPost:
+	case e.open && (r.Method == http.MethodGet || r.Method == http.MethodHead):
 		return e.handle(s, r.Context(), &signed{target: t, method: r.Method})
-	}
-	if r.Method != http.MethodPost { // RFC 8555, 6.3
+	case e.open:
+		w.Header().Set("Allow", "GET, HEAD, POST")
+		return nil, problem.New(problem.MethodNotAllowed, "use GET or HEAD here, or POST a JWS with an empty payload (RFC 8555, 6.3)")
+	default: // RFC 8555, 6.3
 		w.Header().Set("Allow", "POST")
 		return nil, problem.New(problem.MethodNotAllowed, "use POST here; to read, POST a JWS with an empty payload (RFC 8555, 6.3)")
 	}

@@ -33,10 +33,11 @@ const (
 	objectOrNone
 )
 
-// signed is a request after every check that is the same for all resources. Handlers see nothing else of a request.
+// signed is a request after every check that is the same for all resources. Handlers see nothing else of a request. Those
+// of open resources also get what nobody signed: that has a method, and nothing below it.
 type signed struct {
 	target  target
-	method  string // of an unsigned request
+	method  string // of an unsigned request; empty: this is a POST
 	payload jws.Payload
 	key     *jws.PublicKey // that signed
 	account *Account       // whose key it is; never nil for byAccount, nil if there is none for byKey

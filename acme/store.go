@@ -70,7 +70,7 @@ type Store interface {
 	// OrderFacts reads what the order's status depends on, in one round trip.
 	OrderFacts(ctx context.Context, o *Order) (Facts, error)
 	// Orders lists an account's orders, newest first, behind a cursor ("" from the start); the second result is the next
-	// cursor, "" at the end.
+	// cursor, "" at the end. Cursors are any octets, and NotFound means that this is none that Orders could have given.
 	Orders(ctx context.Context, account AccountID, cursor string, limit int) ([]*Order, string, error)
 	// BeginChallenge records that a validation is under way until due, when a sweep may start it again.
 	BeginChallenge(ctx context.Context, a *Authorization, due time.Time) error
