@@ -37,7 +37,6 @@ var mayImport = map[string][]string{
 	"storage":           with(leaves, "acme", "ra", "ca", "publish", "policy", "dcv", "auth", "audit"),
 	"storage/embedded":  with(leaves, "storage"),
 	"storage/storetest": with(leaves, "storage"),
-	"storage/redis":     with(leaves, "storage"),
 	"cmd/gatehouse":     {"*"},
 }
 

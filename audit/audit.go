@@ -39,8 +39,8 @@ const (
 	Abandoned     Kind = "abandoned"      // an intent was closed without a certificate: Enrollment, Issuer, Serial, NotAfter
 	Revoked       Kind = "revoked"        // Enrollment, Issuer, Serial, Reason
 	CRLSigned     Kind = "crl-signed"     // Issuer, Number, Hash (of the DER)
-	AccountMade   Kind = "account-made"   // Account, Data (key and contacts)
-	AccountEdited Kind = "account-edited" // Account, Data (contacts, status)
+	AccountMade   Kind = "account-made"   // Account, Data (the whole account)
+	AccountEdited Kind = "account-edited" // Account, Data (the whole account); may repeat what was said
 )
 
 // Event is one entry before it is chained. It carries no secret. Fields that a kind does not name stay zero.

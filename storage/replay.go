@@ -289,33 +289,27 @@ func (r *Replay) revoked(ctx context.Context, e audit.Event) (bool, error) {
 	return true, r.db.RecordRevocation(ctx, *c, next)
 }
 
-// account gives back an ACME account. One that the store has is only moved forward: to deactivated.
+// account gives back an ACME account, by the rule that the door has for it.
 func (r *Replay) account(ctx context.Context, e audit.Event) (bool, error) {
 	said, err := acme.AccountFromEvent(e)
 	if err != nil {
 		return false, err
 	}
 	old, err := r.db.account(ctx, said.ID)
-	switch {
-	case err != nil:
+	if err != nil {
 		return false, err
-	case old == nil:
-		err := r.db.CreateAccount(ctx, said)
-		if problem.Is(err, problem.Conflict) { // the key is another account's: the loser of a race, which never was one
-			return false, nil
-		}
-		r.made[said.ID] = err == nil
-		return err == nil, err
-	case !r.made[said.ID]:
-		if said.Deactivated.IsZero() || !old.Deactivated.IsZero() {
-			return false, nil
-		}
-		old.Deactivated = said.Deactivated
-		return true, r.db.UpdateAccount(ctx, old)
 	}
-	said.Version = old.Version
-	if said.Deactivated.IsZero() {
-		said.Deactivated = old.Deactivated
+	next := acme.Replayed(old, said, r.made[said.ID])
+	switch {
+	case next == nil:
+		return false, nil
+	case old != nil:
+		return true, r.db.UpdateAccount(ctx, next)
 	}
-	return true, r.db.UpdateAccount(ctx, said)
+	err = r.db.CreateAccount(ctx, next)
+	if problem.Is(err, problem.Conflict) { // the key has another account: the first one of a key stays
+		return false, nil
+	}
+	r.made[said.ID] = err == nil
+	return err == nil, err
 }

@@ -93,7 +93,7 @@ func TestReplayOfAccounts(t *testing.T) {
 		{"lost, made before the journal's part", nil, []audit.Event{edited.event(audit.AccountEdited)}, 1, edited},
 		{"lost, deactivated", nil, []audit.Event{a.event(audit.AccountMade), gone.event(audit.AccountEdited)}, 2, gone},
 		{"lost, and an edit that came too late to the journal", nil,
-			[]audit.Event{gone.event(audit.AccountMade), a.event(audit.AccountEdited)}, 2, gone},
+			[]audit.Event{gone.event(audit.AccountMade), a.event(audit.AccountEdited)}, 1, gone},
 		{"there, and edited since", edited.make, []audit.Event{a.event(audit.AccountMade)}, 0, edited},
 		{"there, and deactivated since", gone.make, []audit.Event{a.event(audit.AccountMade), edited.event(audit.AccountEdited)}, 0, gone},
 		{"there, and the journal deactivates", edited.make, []audit.Event{a.event(audit.AccountMade), gone.event(audit.AccountEdited)}, 1,
