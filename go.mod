@@ -24,12 +24,12 @@ require (
 	pgregory.net/rapid v1.3.0
 )
 
+require github.com/stretchr/testify v1.12.1 // indirect
+
 require (
 	github.com/ThalesIgnite/crypto11 v1.2.5 // indirect
 	github.com/miekg/pkcs11 v1.1.2
-	github.com/redis/go-redis/v9 v9.23.0
 	github.com/thales-e-security/pool v0.0.2 // indirect
-	go.uber.org/atomic v1.12.0 // indirect
 )
 
 require (
