@@ -12,6 +12,7 @@ require (
 	github.com/mholt/acmez/v3 v3.1.7
 	github.com/miekg/dns v1.1.73
 	github.com/prometheus/client_golang v1.23.2
+	github.com/redis/go-redis/v9 v9.23.0
 	github.com/rogpeppe/go-internal v1.14.1
 	github.com/smallstep/certificates v0.30.2
 	github.com/zmap/zlint/v3 v3.7.1
@@ -24,7 +25,7 @@ require (
 	pgregory.net/rapid v1.3.0
 )
 
-require github.com/stretchr/testify v1.12.1 // indirect
+require go.uber.org/atomic v1.12.0 // indirect
 
 require (
 	github.com/ThalesIgnite/crypto11 v1.2.5 // indirect
