@@ -21,7 +21,7 @@ func TestPoolDeadlineAndBreaker(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := newPool("main", 2, 8, time.Second, silent)
 		release := make(chan struct{})
-		hang := func(context.Context) ([]byte, error) { <-release; return answer(nil) }
+		hang := func(ctx context.Context) ([]byte, error) { <-release; return answer(ctx) }
 		start := time.Now()
 		// Two calls hang, the third waits for a slot; all end at their deadline.
 		errs := make(chan error, 3)

@@ -31,7 +31,7 @@ func at(sec int64) time.Time { return time.Unix(sec, 0).UTC() }
 
 // everyRecord is one of each with every field set.
 func everyRecord(t testing.TB) (a *acme.Account, o *acme.Order, z *acme.Authorization, c *ca.Certificate, e *ra.Enrollment) {
-	name, ip := dnsName(t, "www.example.com"), identifier.Identifier{}
+	name := dnsName(t, "www.example.com")
 	ip, err := identifier.ParseIP("192.0.2.7")
 	if err != nil {
 		t.Fatal(err)

@@ -145,8 +145,8 @@ func TestDecodeStrictWithTheWrongArgument(t *testing.T) {
 }
 
 type loop struct {
-	*loop
-	Name string `json:"name"`
+	*loop        //lint:ignore U1000 the embedding itself is what is tested
+	Name  string `json:"name"`
 }
 
 func TestDecodeStrictWithATypeThatEmbedsItself(t *testing.T) {

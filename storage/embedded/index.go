@@ -39,8 +39,6 @@ func newMember(index string, m []byte) member {
 	return member{index: index, key: indexKey(index, kindMember, m), block: indexKey(index, kindBlock, m)}
 }
 
-func (m member) name() []byte { return m.key[prefixLen(m.index):] }
-
 func indexKey(index string, kind byte, rest []byte) []byte {
 	b := make([]byte, 0, prefixLen(index)+len(rest))
 	b = binary.BigEndian.AppendUint16(b, uint16(len(index)))

@@ -34,7 +34,7 @@ func (e *Engine) Commit(ctx context.Context, b storage.Batch) error {
 	}
 	count, ok := a.values[0].(int64)
 	if !ok || !e.reached(a.from, count) {
-		return unknown(errors.New("the server was replaced before its answer arrived"))
+		return unknown(errReplaced)
 	}
 	return nil
 }

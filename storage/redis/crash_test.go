@@ -147,6 +147,7 @@ func TestKill(t *testing.T) {
 
 // With one replica that must confirm, a primary that dies takes nothing with it.
 func TestFailover(t *testing.T) {
+	t.Parallel()
 	r := redistest.StartSentinel(t)
 	e := open(t, Config{Addrs: r.Addrs(), MasterName: redistest.MasterName, MinReplicas: 1, CheckEvery: 100 * time.Millisecond})
 	w := startWriters(t, e, 8)
@@ -160,6 +161,7 @@ func TestFailover(t *testing.T) {
 }
 
 func TestClusterFailover(t *testing.T) {
+	t.Parallel()
 	c := redistest.StartCluster(t, 1)
 	e := open(t, Config{Addrs: c.Addrs(), Cluster: true, MinReplicas: 1, CheckEvery: 100 * time.Millisecond})
 	w := startWriters(t, e, 8)
@@ -181,6 +183,7 @@ func TestClusterFailover(t *testing.T) {
 
 // A switch in good order, back and forth, while commits run: connections to both servers survive.
 func TestClusterSwitch(t *testing.T) {
+	t.Parallel()
 	c := redistest.StartCluster(t, 1)
 	e := open(t, Config{Addrs: c.Addrs(), Cluster: true, MinReplicas: 1, CheckEvery: 100 * time.Millisecond})
 	w := startWriters(t, e, 4)
@@ -198,6 +201,7 @@ func TestClusterSwitch(t *testing.T) {
 
 // The slot moves to another node while commits run. Until it has, they are unavailable; nothing is lost, and the engine follows.
 func TestClusterMigration(t *testing.T) {
+	t.Parallel()
 	c := redistest.StartCluster(t, 0)
 	e := open(t, Config{Addrs: c.Addrs(), Cluster: true, CheckEvery: 100 * time.Millisecond})
 	w := startWriters(t, e, 2)

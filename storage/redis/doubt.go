@@ -78,12 +78,15 @@ func (e *Engine) barrier(ctx context.Context) error {
 func (e *Engine) runBarrier(ctx context.Context) error {
 	raised := e.doubt.raised.Load()
 	k := e.keys
-	a, err := e.call(ctx, request{script: scriptBarrier, keys: []string{k.epoch(), k.doubt(), k.barrier()}, replicate: true})
+	a, err := e.call(ctx, request{script: scriptBarrier, keys: []string{k.epoch(), k.doubt(), k.barrier(), k.commits()}, replicate: true})
 	if err != nil {
 		return err
 	}
 	if a.short != nil {
 		return unavailable(a.short)
+	}
+	if commits, ok := a.values[1].(int64); !ok || !e.reached(a.from, commits) {
+		return unavailable(errReplaced)
 	}
 	if stood, _ := a.values[0].(string); stood != "" {
 		if _, err := e.call(ctx, request{script: scriptDoubt, keys: []string{k.epoch(), k.doubt()}, args: []any{"", stood}}); err != nil {

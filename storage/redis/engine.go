@@ -33,15 +33,31 @@
 //
 // # Tokens
 //
-// Marks are ordinary keys with an expiry. A failover or a crash may lose the newest, so marks are valid within one
-// replication history only: when a server begins a new one (each start and each promotion does), tokens made before, and
-// up to Config.ClockSkew after, are refused.
+// Marks are ordinary keys with an expiry, which are neither logged nor replicated. They are valid within one replication
+// history: when a server begins a new one (each start and each promotion does), tokens made before, and up to
+// Config.ClockSkew after, are refused. So a token is not accepted twice whatever becomes of its mark, and spending waits
+// for no disk. Counters of limits are replicated and not logged: a failover keeps nearly all, a restart some.
 //
 // # Going back
 //
 // Each commit raises a counter in the store. When the history changes, the store notes the count at which it forked; an
 // engine that was acknowledged beyond the fork, or finds a lower count or another epoch than it knows, refuses to work
-// with WentBackError until Adopt. docs/storage.md has the layout and the settings.
+// with WentBackError until Adopt, or until the server with its commits is back.
+//
+// # Limits
+//
+// While a Cluster moves the deployment's slot from one node to another, calls are ErrUnavailable: no node serves a request
+// whose keys are in both. A primary that is cut off from the majority serves reads to gateways on its side until it learns
+// of its successor; with MinReplicas it acknowledges no commit.
+//
+// # The server's user
+//
+// The smallest ACL user, for a deployment named gatehouse, is (with +waitaof from Redis 7.2 on, and +cluster|slots only in
+// a Cluster):
+//
+//	user gatehouse on >secret ~{gatehouse}:* &{gatehouse}:* -@all +evalsha +script|load +info +config|get +time
+//	  +exists +get +mget +getrange +set +del +type +incr +incrby +zadd +zrem +zcard +zlexcount +zrange
+//	  +lpush +ltrim +lrange +wait +publish +subscribe +unsubscribe +ping +cluster|slots
 package redis
 
 import (
@@ -118,6 +134,7 @@ const kickPause = 3
 func (e *Engine) watchServer() {
 	tick := time.NewTicker(e.cfg.CheckEvery)
 	defer tick.Stop()
+	var told string // the trouble that was logged last
 	for {
 		select {
 		case <-e.quit.Done():
@@ -128,20 +145,27 @@ func (e *Engine) watchServer() {
 				return
 			}
 		}
-		ctx, cancel := context.WithTimeout(e.quit, 2*e.cfg.Timeout)
-		before := e.refusal.Load()
-		_, err := e.check(ctx, e.checked.Load())
-		if err == nil && e.doubt.stands() {
-			err = e.barrier(ctx)
-		}
-		cancel()
-		switch after := e.refusal.Load(); {
-		case err != nil && (after == nil || before == nil || after.err.Error() != before.err.Error()) && e.quit.Err() == nil:
+		err := e.turn()
+		switch {
+		case e.quit.Err() != nil:
+			return
+		case err != nil && err.Error() != told:
+			told = err.Error()
 			e.log.Warn("redis: the store cannot be used", "error", err)
-		case err == nil && before != nil:
+		case err == nil && told != "":
+			told = ""
 			e.log.Info("redis: the store can be used again")
 		}
 	}
+}
+
+func (e *Engine) turn() error {
+	ctx, cancel := context.WithTimeout(e.quit, 2*e.cfg.Timeout)
+	defer cancel()
+	if _, err := e.check(ctx, e.checked.Load()); err != nil || !e.doubt.stands() {
+		return err
+	}
+	return e.barrier(ctx)
 }
 
 // Health makes one round trip with a script that writes nothing but is refused whenever a write would be: a full memory, a

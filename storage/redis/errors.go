@@ -20,7 +20,8 @@ var (
 	// and with ErrUnavailable from reads.
 	ErrNotReplicated = errors.New("too few replicas have confirmed the last commits")
 
-	errClosed = errors.New("the store is closed")
+	errClosed   = errors.New("the store is closed")
+	errReplaced = errors.New("the server was replaced before its answer arrived")
 )
 
 func unavailable(cause error) error {

@@ -7,11 +7,11 @@ import (
 	"strings"
 )
 
-// Position is how far a store had come when this engine was last acknowledged a commit.
+// Position is how far a store is known to have come for good.
 type Position struct {
 	Epoch   string // made when the store was installed
-	History string // of replication, of the server that acknowledged
-	Commit  int64  // number of commits applied by then, by all gateways
+	History string // of replication, of the server that acknowledged last
+	Commit  int64  // number of commits applied by then, by all gateways; 0 if none is known
 }
 
 // WentBackError says that a store lost something this engine knows it acknowledged: it was emptied, restored from a
@@ -86,6 +86,9 @@ func parseForks(values []any) ([]fork, error) {
 
 // settle compares the store that was found with what is known, and takes its position over. asked is the position before
 // the store was asked: commits may have been acknowledged since.
+//
+// Where replicas must confirm, the count that was found may include commits that none has, which may be lost and were
+// acknowledged to nobody; so only acknowledgements and barriers raise the position.
 func (e *Engine) settle(asked, found Position, forks []fork) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -97,11 +100,11 @@ func (e *Engine) settle(asked, found Position, forks []fork) error {
 		}
 	}
 	e.wentBack = nil
-	if known.Epoch != found.Epoch || known.History != found.History {
-		e.position = found
-	} else {
-		e.position.Commit = max(known.Commit, found.Commit)
+	if e.cfg.MinReplicas > 0 {
+		found.Commit = 0
 	}
+	found.Commit = max(found.Commit, known.Commit)
+	e.position = found
 	return nil
 }
 

@@ -150,6 +150,7 @@ func copyFolder(t *testing.T, to, from string) {
 // A failover to a replica that lacked the last commits is noticed, also by a gateway that comes after the store has more
 // commits again than it ever had.
 func TestFailoverThatLost(t *testing.T) {
+	t.Parallel()
 	r := redistest.StartSentinel(t)
 	c := Config{Addrs: r.Addrs(), MasterName: redistest.MasterName, CheckEvery: time.Hour, Name: deployment()}
 	e := open(t, c)
@@ -238,5 +239,32 @@ func TestTokensAfterRestart(t *testing.T) {
 	eventually(t, func() bool { return fresh(made()) })
 	if fresh(used) || fresh(unused) {
 		t.Error("an old token was accepted later")
+	}
+}
+
+// Where replicas must confirm, a commit that none has confirmed does not count: losing it is no loss.
+func TestPositionCountsConfirmed(t *testing.T) {
+	replica, _, a, b := pair(t)
+	for range 3 {
+		if err := calls(a)["Commit"](t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	replica.Pause()
+	if err := calls(a)["Commit"](t.Context()); !errors.Is(err, ErrNotReplicated) {
+		t.Fatal(err)
+	}
+	for _, e := range []*Engine{a, b} {
+		if _, err := e.check(t.Context(), e.checked.Load()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if a, b := a.Position().Commit, b.Position().Commit; a != 3 || b != 0 {
+		t.Errorf("the positions are %d and %d, want 3 and 0", a, b)
+	}
+	replica.Resume()
+	eventually(t, func() bool { return calls(a)["Get"](t.Context()) == nil })
+	if n := a.Position().Commit; n != 4 {
+		t.Errorf("after a barrier the position is %d, want 4", n)
 	}
 }

@@ -196,10 +196,11 @@ local last = redis.call('GET', KEYS[2]) or '0'
 if #last < #ARGV[3] or #last == #ARGV[3] and last < ARGV[3] then redis.call('SET', KEYS[2], ARGV[3]) end
 return {0}`)
 
-	// KEYS: epoch, doubt, barrier. Answers the doubt that stood when the barrier was written.
+	// KEYS: epoch, doubt, barrier, commits. Answers the doubt that stood, and the commits there were, when the barrier was
+	// written.
 	scriptBarrier = newScript("", guard+`
 redis.call('INCR', KEYS[3])
-return {0, redis.call('GET', KEYS[2]) or ''}`)
+return {0, redis.call('GET', KEYS[2]) or '', tonumber(redis.call('GET', KEYS[4]) or 0)}`)
 
 	// KEYS: epoch, doubt. ARGV: epoch, history, doubt to set or '', doubt to end if it is still the same
 	scriptDoubt = newScript("", guard+`
