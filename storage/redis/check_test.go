@@ -41,11 +41,9 @@ func TestUnsafeSettings(t *testing.T) {
 		}
 		s.Do("CONFIG SET " + test.name + " " + test.safe)
 	}
-	if keys := s.Do("KEYS *").([]any); len(keys) != 3 { // of the one deployment that was opened: epoch, history
-		for _, key := range keys {
-			if !strings.HasSuffix(key.(string), ":epoch") && !strings.HasSuffix(key.(string), ":history") {
-				t.Errorf("a refused server holds %q", key)
-			}
+	for _, key := range s.Do("KEYS *").([]any) { // of the one deployment that was opened
+		if !strings.HasSuffix(key.(string), ":epoch") && !strings.HasSuffix(key.(string), ":history") {
+			t.Errorf("a refused server holds %q", key)
 		}
 	}
 	e := open(t, single(s))

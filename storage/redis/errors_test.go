@@ -237,9 +237,11 @@ func TestServerRefuses(t *testing.T) {
 	wantWorks(t, e)
 
 	s.Do("SET " + e.keys.index("odd") + " x")
-	err := e.Commit(t.Context(), storage.Batch{Version: storage.NewVersion(), Puts: []storage.Put{{Key: "k"}}, Adds: []storage.Entry{{Index: "odd", Member: []byte("m")}}})
-	if items, _ := e.Get(t.Context(), "k"); err == nil || items[0].Version == storage.NewVersion() {
-		t.Errorf("a commit on a key of another type: %v", err)
+	odd := storage.Batch{Version: storage.NewVersion(), Puts: []storage.Put{{Key: "k"}}, Adds: []storage.Entry{{Index: "odd", Member: []byte("m")}}}
+	err := e.Commit(t.Context(), odd)
+	items, readErr := e.Get(t.Context(), "k")
+	if err == nil || readErr != nil || items[0].Version == odd.Version {
+		t.Errorf("a commit on an index of another type: %v; the record is %+v, %v", err, items, readErr)
 	}
 }
 
