@@ -21,7 +21,7 @@ programs:
 		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing >/dev/null; \
 	fi
 
-# test runs everything, with the race detector, and skips nothing.
+# test runs everything, with the race detector. It skips the tests of storage/redis that start servers, and nothing else.
 test: programs
 	go vet ./...
 	GATEHOUSE_TEST_REQUIRE=$(REQUIRED) go test -race -timeout 20m ./...
