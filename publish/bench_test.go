@@ -11,9 +11,9 @@ const benchEntries = 10_000
 func BenchmarkBuild(b *testing.B) {
 	store := newStore()
 	store.fill(benchEntries, time.Now(), time.Now().AddDate(1, 0, 0))
-	p := newPublisher(b, store, nil)
+	p := newPublisher(b, store, func(c *Config) { c.Interval = 1 })
 	for b.Loop() {
-		if err := p.Build(b.Context(), "leaf"); err != nil {
+		if err := p.build(b.Context()); err != nil {
 			b.Fatal(err)
 		}
 	}
@@ -25,11 +25,11 @@ func BenchmarkPoll(b *testing.B) {
 	store := newStore()
 	store.fill(benchEntries, time.Now(), time.Now().AddDate(1, 0, 0))
 	p := newPublisher(b, store, nil)
-	if err := p.Build(b.Context(), "leaf"); err != nil {
+	if err := p.build(b.Context()); err != nil {
 		b.Fatal(err)
 	}
 	for b.Loop() {
-		if err := p.update(b.Context(), p.issuers[0], false); err != nil {
+		if err := p.build(b.Context()); err != nil {
 			b.Fatal(err)
 		}
 	}
@@ -42,7 +42,7 @@ func BenchmarkPoll(b *testing.B) {
 func BenchmarkParse(b *testing.B) {
 	store := newStore()
 	store.fill(benchEntries, time.Now(), time.Now().AddDate(1, 0, 0))
-	if err := newPublisher(b, store, nil).Build(b.Context(), "leaf"); err != nil {
+	if err := newPublisher(b, store, nil).build(b.Context()); err != nil {
 		b.Fatal(err)
 	}
 	der := store.list.DER

@@ -23,72 +23,102 @@ const (
 // be told from one that was lost.
 var beginning = time.Unix(0, 0).UTC()
 
-// errMoved says that another process replaced the list between reading and saving.
-var errMoved = errors.New("another process replaced the list")
+// errMoved says that another process replaced the list, or took the lease, between reading and writing.
+var errMoved = errors.New("other processes made lists at the same time")
 
-// update brings an issuer's list up to date: it adopts a newer one from the store, and builds one if that is due or
-// forced. One update per issuer runs at a time in a process; the store decides between processes.
-func (p *Publisher) update(ctx context.Context, is *issuer, force bool) error {
+// update brings an issuer's list up to date: it adopts a newer one from the store, and builds one if that is needed. If
+// another process holds the lease it builds nothing, and another look is needed after wait at the latest. One update per
+// issuer runs at a time in a process.
+func (p *Publisher) update(ctx context.Context, is *issuer) (wait time.Duration, err error) {
 	select {
 	case <-is.building:
 		defer func() { is.building <- struct{}{} }()
 	case <-ctx.Done():
-		return ctx.Err()
+		return 0, ctx.Err()
 	}
 	ctx, cancel := context.WithTimeout(ctx, p.timeout)
 	defer cancel()
-	var err error
 	for range maxAttempts {
-		if err = p.attempt(ctx, is, force); !errors.Is(err, errMoved) {
+		if wait, err = p.attempt(ctx, is); !errors.Is(err, errMoved) {
 			break
 		}
 	}
 	if err != nil {
 		err = fmt.Errorf("CRL of issuer %s: %w", is.Name, err)
+		p.giveBack(ctx, is) // whoever cannot build must not keep others from it
 	}
 	is.note(err, p.now())
-	return err
+	return wait, err
 }
 
 // attempt is one turn of update.
-func (p *Publisher) attempt(ctx context.Context, is *issuer, force bool) error {
+func (p *Publisher) attempt(ctx context.Context, is *issuer) (wait time.Duration, err error) {
 	stored, err := p.reload(ctx, is)
 	if err != nil {
-		return err
+		return 0, err
 	}
+	lease, err := p.readLease(ctx, is)
+	if err != nil {
+		return 0, fmt.Errorf("read the lease: %w", err)
+	}
+	if lease.Holder != "" && lease.Holder != p.holder {
+		return lease.Left, nil
+	}
+	started := time.Now()
 	prev := is.current.Load()
 	// The clock is read before the entries, so that whatever is committed after thisUpdate and unseen here expires after it.
 	now := p.now()
 	revoked, err := p.store.Revoked(ctx, is.Name, beginning)
 	if err != nil {
-		return fmt.Errorf("read the revoked serials: %w", err)
+		return 0, fmt.Errorf("read the revoked serials: %w", err)
 	}
 	next, cutoff, err := plan(is.Name, prev, revoked, now, p.lifetime)
 	if err != nil {
-		return p.unlessMoved(ctx, is, stored, err)
+		return 0, p.unlessMoved(ctx, is, stored, err)
 	}
-	if !force && prev != nil && now.Before(p.due(prev)) && same(prev, next) {
-		return nil
+	if !p.needed(prev, stored, next, now) {
+		return 0, nil
 	}
-	started := time.Now()
+	if lease, err = p.hold(ctx, is, lease, stored); err != nil {
+		return 0, fmt.Errorf("take the lease: %w", err)
+	}
 	made, err := p.signed(ctx, is, prev, next)
 	if err != nil {
-		return err
+		return 0, err
 	}
-	if err := p.store.SaveCRL(ctx, made.record(is.Name), stored); err != nil {
-		if problem.Is(err, problem.Conflict) {
-			return errMoved
-		}
-		// It may have been saved all the same. The next attempt reads the store and finds out.
-		return fmt.Errorf("save the list: %w", err)
+	is.took = time.Since(started)
+	if err := p.save(ctx, is, made, stored, lease); err != nil {
+		return 0, err
 	}
-	is.current.Store(made)
 	p.log.LogAttrs(ctx, slog.LevelInfo, "CRL published", slog.String("issuer", is.Name),
 		slog.Int64("number", made.number), slog.Int("entries", len(made.entries)),
 		slog.Int("dropped", len(revoked)-len(next.Entries)), slog.Duration("took", time.Since(started)))
 	if len(revoked) > len(next.Entries) {
-		p.dropExpired(ctx, is, cutoff)
+		p.dropExpired(ctx, is, lease, cutoff)
 	}
+	return 0, nil
+}
+
+// needed reports whether next must be made: there is no list, the store has lost the one that relying parties have seen,
+// the list is due, or something was revoked.
+func (p *Publisher) needed(prev *parsedList, stored *CRL, next List, now time.Time) bool {
+	return prev == nil || stored == nil || !bytes.Equal(stored.DER, prev.der) || !now.Before(p.due(prev)) || !same(prev, next)
+}
+
+// save makes a list the one that is stored and served.
+func (p *Publisher) save(ctx context.Context, is *issuer, made *parsedList, stored *CRL, lease Lease) error {
+	err := p.store.SaveCRL(ctx, made.record(is.Name), stored, lease)
+	if problem.Is(err, problem.Conflict) {
+		is.held = Lease{} // the store says whether it is still this process's
+		p.log.LogAttrs(ctx, slog.LevelWarn, "a CRL was not saved: its lease ended while it was made, or another list came first",
+			slog.String("issuer", is.Name), slog.Int64("number", made.number), slog.Duration("took", is.took))
+		return errMoved
+	}
+	if err != nil {
+		// It may have been saved all the same. The next attempt reads the store and finds out.
+		return fmt.Errorf("save the list: %w", err)
+	}
+	is.current.Store(made)
 	return nil
 }
 
@@ -161,9 +191,9 @@ func (p *Publisher) unlessMoved(ctx context.Context, is *issuer, read *CRL, refu
 
 // dropExpired removes from the store what the list just saved no longer holds, nor any list after it. What is not
 // removed now is removed after a later list.
-func (p *Publisher) dropExpired(ctx context.Context, is *issuer, cutoff time.Time) {
+func (p *Publisher) dropExpired(ctx context.Context, is *issuer, lease Lease, cutoff time.Time) {
 	for range dropTurns {
-		n, err := p.store.DropExpired(ctx, is.Name, cutoff, dropLimit)
+		n, err := p.store.DropExpired(ctx, lease, cutoff, dropLimit)
 		if err != nil {
 			p.log.LogAttrs(ctx, slog.LevelWarn, "expired CRL entries not removed",
 				slog.String("issuer", is.Name), slog.Any("error", err))

@@ -30,14 +30,15 @@ func TestNumbersAndTimesRise(t *testing.T) {
 		number     int64
 		thisUpdate time.Time
 	}{
-		{"the first takes the time", 0, start.Unix(), start},
-		{"the same second takes the next number", 300 * time.Millisecond, start.Unix() + 1, start},
-		{"a later second takes the time", 10 * time.Second, start.Unix() + 10, start.Add(10 * time.Second)},
-		{"a clock that went back moves neither", -time.Hour, start.Unix() + 11, start.Add(10 * time.Second)},
+		{"the first takes the time", 0, 1000 * start.Unix(), start},
+		{"the same second takes the next number", 300 * time.Millisecond, 1000*start.Unix() + 1, start},
+		{"a later second takes the time", 10 * time.Second, 1000 * (start.Unix() + 10), start.Add(10 * time.Second)},
+		{"a clock that went back moves neither", -time.Hour, 1000*(start.Unix()+10) + 1, start.Add(10 * time.Second)},
 	}
-	for _, step := range steps {
+	for i, step := range steps {
 		clk.add(step.move)
-		if err := p.Build(t.Context(), "leaf"); err != nil {
+		store.revoke(Revoked{Serial: serialOf(i), At: clk.now(), Reason: 4, NotAfter: start.Add(1000 * time.Hour)})
+		if err := p.build(t.Context()); err != nil {
 			t.Fatalf("%s: %v", step.name, err)
 		}
 		list := storedList(t, store)
@@ -131,19 +132,19 @@ func TestRefused(t *testing.T) {
 			end := clk.now().Add(1000 * time.Hour)
 			store.revoke(Revoked{Serial: first, At: clk.now(), Reason: 4, NotAfter: end})
 			store.revoke(Revoked{Serial: serialOf(2), At: clk.now(), Reason: 1, NotAfter: end})
-			if err := p.Build(t.Context(), "leaf"); err != nil {
+			if err := p.build(t.Context()); err != nil {
 				t.Fatal(err)
 			}
 			before := storedList(t, store)
 
-			clk.add(time.Minute)
+			clk.add(time.Hour) // due
 			if tt.lose != nil {
 				tt.lose(store)
 			}
 			if tt.sign != nil {
 				sign = tt.sign
 			}
-			err := p.Build(t.Context(), "leaf")
+			err := p.build(t.Context())
 			refusal, ok := errors.AsType[*RefusedError](err)
 			if !ok || !strings.Contains(refusal.Error(), tt.want) {
 				t.Errorf("err = %v, want a refusal with %q", err, tt.want)
@@ -204,7 +205,7 @@ func TestReasonMayRiseToKeyCompromise(t *testing.T) {
 	p := newPublisher(t, store, func(c *Config) { c.Now = clk.now })
 	for _, reason := range []ca.Reason{4, 1} {
 		store.revoke(Revoked{Serial: serialOf(1), At: clk.now(), Reason: reason, NotAfter: clk.now().Add(time.Hour)})
-		if err := p.Build(t.Context(), "leaf"); err != nil {
+		if err := p.build(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 		if got := storedList(t, store).entries[0].reason; got != reason {
@@ -216,7 +217,7 @@ func TestReasonMayRiseToKeyCompromise(t *testing.T) {
 // RFC 5280, 3.3: an entry must not leave until it was on one list issued beyond its certificate's validity.
 func TestEntryLeavesOnlyAfterAListPastExpiry(t *testing.T) {
 	store, clk := newStore(), newClock()
-	p := newPublisher(t, store, func(c *Config) { c.Now = clk.now })
+	p := newPublisher(t, store, func(c *Config) { c.Now, c.Interval = clk.now, 7*time.Minute })
 	gone, stays := serialOf(1), serialOf(2)
 	expiry := clk.now().Add(time.Hour)
 	store.revoke(Revoked{Serial: gone, At: clk.now(), Reason: 4, NotAfter: expiry})
@@ -224,7 +225,7 @@ func TestEntryLeavesOnlyAfterAListPastExpiry(t *testing.T) {
 
 	onListPastExpiry := 0
 	for range 20 {
-		if err := p.Build(t.Context(), "leaf"); err != nil {
+		if err := p.build(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 		list := storedList(t, store)
@@ -254,13 +255,13 @@ func TestEntryLeavesOnlyAfterAListPastExpiry(t *testing.T) {
 func TestRevokedJustBeforeExpiryIsListedOnce(t *testing.T) {
 	store, clk := newStore(), newClock()
 	p := newPublisher(t, store, func(c *Config) { c.Now = clk.now })
-	if err := p.Build(t.Context(), "leaf"); err != nil {
+	if err := p.build(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	at := clk.add(50 * time.Minute)
 	store.revoke(Revoked{Serial: serialOf(1), At: at, Reason: 1, NotAfter: at.Add(time.Second)})
 	clk.add(5 * time.Minute)
-	if err := p.Build(t.Context(), "leaf"); err != nil {
+	if err := p.build(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	if !storedList(t, store).has(serialOf(1)) {
@@ -272,14 +273,14 @@ func TestOutcomeOfSavingUnknown(t *testing.T) {
 	store, clk := newStore(), newClock()
 	p := newPublisher(t, store, func(c *Config) { c.Now = clk.now })
 	store.saveErr = problem.New(problem.Unavailable, "the disk is full")
-	if err := p.Build(t.Context(), "leaf"); !problem.Is(err, problem.Unavailable) {
+	if err := p.build(t.Context()); !problem.Is(err, problem.Unavailable) {
 		t.Fatalf("err = %v", err)
 	}
 	if err := p.Ready(t.Context()); err == nil {
 		t.Error("ready without a list")
 	}
 	store.saveErr = nil
-	if err := p.Build(t.Context(), "leaf"); err != nil {
+	if err := p.build(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	if st := p.Status()[0]; st.Err != nil || st.Number == 0 {
@@ -292,7 +293,7 @@ func TestStoreThatWentBackIsNotBelieved(t *testing.T) {
 	store, clk := newStore(), newClock()
 	p := newPublisher(t, store, func(c *Config) { c.Now = clk.now })
 	end := clk.now().Add(1000 * time.Hour)
-	build := func() error { clk.add(time.Second); return p.Build(t.Context(), "leaf") }
+	build := func() error { clk.add(time.Second); return p.build(t.Context()) }
 	if err := build(); err != nil {
 		t.Fatal(err)
 	}
@@ -324,7 +325,7 @@ func TestUnusableStoredListIsNotReplaced(t *testing.T) {
 	store := newStore()
 	store.list = &CRL{Issuer: "leaf", Number: 5, DER: []byte("not a list"), Version: [16]byte{1}}
 	p := newPublisher(t, store, nil)
-	if err := p.Build(t.Context(), "leaf"); err == nil || !strings.Contains(err.Error(), "stored list 5 is unusable") {
+	if err := p.build(t.Context()); err == nil || !strings.Contains(err.Error(), "stored list 5 is unusable") {
 		t.Errorf("err = %v", err)
 	}
 	if err := p.Load(t.Context()); err == nil {
@@ -341,26 +342,30 @@ func TestLossExplainedByAnotherProcess(t *testing.T) {
 	p := newPublisher(t, store, func(c *Config) { c.Now = clk.now })
 	q := newPublisher(t, store, func(c *Config) { c.Now = clk.now })
 	store.revoke(Revoked{Serial: serialOf(1), At: clk.now(), NotAfter: clk.now().Add(time.Minute)})
-	if err := p.Build(t.Context(), "leaf"); err != nil {
+	if err := p.build(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	clk.add(time.Hour)
-	if err := p.Build(t.Context(), "leaf"); err != nil {
+	if err := p.build(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	clk.add(time.Second)
 	store.onRead = func(s *fakeStore) {
+		s.lease = Lease{} // it ran out
 		s.mu.Unlock()
 		defer s.mu.Lock()
-		if err := q.Build(t.Context(), "leaf"); err != nil {
+		if err := q.build(t.Context()); err != nil {
 			t.Error(err)
 		}
+		if s.saved() != 3 || store.dropped != 1 {
+			t.Error("the other process did not drop the entry; the test tests nothing")
+		}
 	}
-	if err := p.Build(t.Context(), "leaf"); err != nil {
+	if err := p.build(t.Context()); err != nil {
 		t.Errorf("a loss with a harmless cause was refused: %v", err)
 	}
-	if store.dropped != 1 || storedList(t, store).has(serialOf(1)) {
-		t.Error("the other process did not drop the entry; the test tests nothing")
+	if a, b := p.Status()[0], q.Status()[0]; a.Number != b.Number || a.Entries != 0 || store.saved() != 3 {
+		t.Errorf("status %+v and %+v after %d lists", a, b, store.saved())
 	}
 }
 
@@ -383,6 +388,7 @@ func TestNewRefuses(t *testing.T) {
 		{"RFC 5280 4.2.1.3: no cRLSign", func(c *Config) { c.Issuers[0].Certificate = leaf.Leaf }, "cRLSign"},
 		{"a broken lifetime", func(c *Config) { c.Lifetime = 1500 * time.Millisecond; c.Interval = 1 }, "whole seconds"},
 		{"an interval too long", func(c *Config) { c.Interval = 13 * time.Hour }, "more than half"},
+		{"a lease too short", func(c *Config) { c.Lease = time.Millisecond }, "at least a second"},
 		{"negative poll", func(c *Config) { c.Poll = -1 }, "positive"},
 		{"BR 4.9.7: lifetime", func(c *Config) { c.Public, c.Lifetime = true, 11*24*time.Hour }, "BR 4.9.7"},
 		{"BR 4.9.7: interval", func(c *Config) {
@@ -398,8 +404,34 @@ func TestNewRefuses(t *testing.T) {
 			}
 		})
 	}
-	p := newPublisher(t, newStore(), nil)
-	if err := p.Build(t.Context(), "other"); !problem.Is(err, problem.NotFound) {
-		t.Errorf("unknown issuer: %v", err)
+}
+
+// TestASuccessorKeepsWhatWasServed: a publisher that replaces another one on a store that went back publishes no list that
+// lost an entry or falls in number, and serves the old one meanwhile.
+func TestASuccessorKeepsWhatWasServed(t *testing.T) {
+	store, clk := newStore(), newClock()
+	first := newPublisher(t, store, func(c *Config) { c.Now = clk.now })
+	entry := Revoked{Serial: serialOf(1), At: clk.now(), Reason: 4, NotAfter: clk.now().Add(1000 * time.Hour)}
+	store.revoke(entry)
+	if err := first.build(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	served := first.issuers[0].current.Load()
+
+	emptied := newStore()
+	clk.add(-time.Hour) // even if nothing but the list before tells of its number
+	second := newPublisher(t, emptied, func(c *Config) { c.Now, c.Before = clk.now, first })
+	if err := second.build(t.Context()); err == nil {
+		t.Error("a list without an entry that was served is published")
+	}
+	if now := second.issuers[0].current.Load(); now != served {
+		t.Error("the list that was served is not served any more")
+	}
+	emptied.revoke(entry)
+	if err := second.build(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if now := second.issuers[0].current.Load(); now.number <= served.number || len(now.entries) != 1 || now.thisUpdate.Before(served.thisUpdate) {
+		t.Errorf("after list %d of %v comes list %d of %v with %d entries", served.number, served.thisUpdate, now.number, now.thisUpdate, len(now.entries))
 	}
 }

@@ -65,7 +65,13 @@ type fakeStore struct {
 	list     *CRL
 	saves    int // that succeeded
 	dropped  int
-	watchers []chan string
+	reads    int   // of the revoked serials
+	lease    Lease // Left counts from leased
+	leased   time.Time
+	takes    int                // leases taken or extended
+	skew     time.Duration      // of the store's clock
+	revoking []chan string      // who watches revocations
+	saving   []chan string      // who watches lists
 	silent   bool               // hints are lost
 	saveErr  error              // SaveCRL fails with it
 	onRead   func(s *fakeStore) // called with mu held before Revoked answers, once
@@ -76,6 +82,7 @@ func newStore() *fakeStore { return &fakeStore{revoked: map[ca.Serial]Revoked{}}
 func (s *fakeStore) Revoked(ctx context.Context, _ string, from time.Time) ([]Revoked, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.reads++
 	if f := s.onRead; f != nil {
 		s.onRead = nil
 		f(s)
@@ -99,7 +106,7 @@ func (s *fakeStore) CRL(context.Context, string, int) (*CRL, error) {
 	return &c, nil
 }
 
-func (s *fakeStore) SaveCRL(_ context.Context, next CRL, prev *CRL) error {
+func (s *fakeStore) SaveCRL(_ context.Context, next CRL, prev *CRL, by Lease) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.saveErr != nil {
@@ -108,23 +115,46 @@ func (s *fakeStore) SaveCRL(_ context.Context, next CRL, prev *CRL) error {
 	if (prev == nil) != (s.list == nil) || prev != nil && prev.Version != s.list.Version {
 		return problem.New(problem.Conflict, "the list was replaced")
 	}
+	if !s.fenced(by) {
+		return problem.New(problem.Conflict, "the lease has ended")
+	}
 	rand.Read(next.Version[:])
 	s.list = &next
 	s.saves++
+	s.hint(s.saving)
 	return nil
 }
 
-func (s *fakeStore) WatchRevocations(context.Context) <-chan string {
+func (s *fakeStore) WatchRevocations(context.Context) <-chan string { return s.watch(&s.revoking) }
+func (s *fakeStore) WatchCRLs(context.Context) <-chan string        { return s.watch(&s.saving) }
+
+func (s *fakeStore) watch(watchers *[]chan string) <-chan string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	ch := make(chan string, 1)
-	s.watchers = append(s.watchers, ch)
+	*watchers = append(*watchers, ch)
 	return ch
 }
 
-func (s *fakeStore) DropExpired(_ context.Context, _ string, before time.Time, limit int) (int, error) {
+// hint tells watchers of issuer "leaf". mu is held.
+func (s *fakeStore) hint(watchers []chan string) {
+	if s.silent {
+		return
+	}
+	for _, ch := range watchers {
+		select {
+		case ch <- "leaf":
+		default:
+		}
+	}
+}
+
+func (s *fakeStore) DropExpired(_ context.Context, by Lease, before time.Time, limit int) (int, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if !s.fenced(by) {
+		return 0, problem.New(problem.Conflict, "the lease has ended")
+	}
 	n := 0
 	for serial, r := range s.revoked {
 		if n < limit && r.NotAfter.Before(before) {
@@ -141,15 +171,7 @@ func (s *fakeStore) revoke(r Revoked) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.revoked[r.Serial] = r
-	if s.silent {
-		return
-	}
-	for _, ch := range s.watchers {
-		select {
-		case ch <- "leaf":
-		default:
-		}
-	}
+	s.hint(s.revoking)
 }
 
 func (s *fakeStore) fill(n int, at, notAfter time.Time) {
@@ -186,6 +208,12 @@ func newPublisher(t testing.TB, store Store, change func(*Config)) *Publisher {
 		t.Fatal(err)
 	}
 	return p
+}
+
+// build brings the list of issuer "leaf" up to date, as one turn of Run does.
+func (p *Publisher) build(ctx context.Context) error {
+	_, err := p.update(ctx, p.byName["leaf"])
+	return err
 }
 
 // clock is a settable Config.Now.

@@ -49,9 +49,9 @@ func (p *Publisher) serveList(w http.ResponseWriter, r *http.Request) {
 }
 
 // lastModified is thisUpdate, or nothing if an earlier list may carry the same second. Two lists of one second differ in
-// number, and the first has the second itself as number; only that one may be asked for by date (RFC 9110, 8.8.2.2).
+// number, and the first has a number of its own; only that one may be asked for by date (RFC 9110, 8.8.2.2).
 func (l *parsedList) lastModified() time.Time {
-	if l.number != l.thisUpdate.Unix() {
+	if l.number != firstNumber(l.thisUpdate) {
 		return time.Time{}
 	}
 	return l.thisUpdate

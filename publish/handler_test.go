@@ -25,7 +25,7 @@ func TestHandlerServesListAndIssuer(t *testing.T) {
 	if w := get(t, p, "GET", "/crl/leaf/0.crl"); w.Code != http.StatusServiceUnavailable || w.Header().Get("Retry-After") == "" {
 		t.Errorf("before the first list: %d", w.Code)
 	}
-	if err := p.Build(t.Context(), "leaf"); err != nil {
+	if err := p.build(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	for _, tt := range []struct {
@@ -65,9 +65,12 @@ func TestHandlerServesListAndIssuer(t *testing.T) {
 func TestConditionalByDateNeverHidesANewerList(t *testing.T) {
 	store, clk := newStore(), newClock()
 	p := newPublisher(t, store, func(c *Config) { c.Now = clk.now })
+	revoked := 0
 	build := func() *httptest.ResponseRecorder {
 		t.Helper()
-		if err := p.Build(t.Context(), "leaf"); err != nil {
+		revoked++
+		store.revoke(Revoked{Serial: serialOf(revoked), At: clk.now(), NotAfter: clk.now().Add(1000 * time.Hour)})
+		if err := p.build(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 		return get(t, p, "GET", "/crl/leaf/0.crl")
@@ -96,7 +99,7 @@ func TestConditionalByDateNeverHidesANewerList(t *testing.T) {
 func TestCachesDoNotKeepAListBeyondItsEnd(t *testing.T) {
 	clk := newClock()
 	p := newPublisher(t, newStore(), func(c *Config) { c.Now = clk.now })
-	if err := p.Build(t.Context(), "leaf"); err != nil {
+	if err := p.build(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	for _, step := range []struct {

@@ -33,7 +33,7 @@ func TestOpenSSLReadsAndVerifiesTheList(t *testing.T) {
 	now := time.Now()
 	store.revoke(Revoked{Serial: "01ab", At: now, Reason: 1, NotAfter: now.Add(time.Hour)})
 	store.revoke(Revoked{Serial: serialOf(3), At: now, NotAfter: now.Add(time.Hour)})
-	if err := p.Build(t.Context(), "leaf"); err != nil {
+	if err := p.build(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	dir := t.TempDir()

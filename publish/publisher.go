@@ -3,6 +3,7 @@ package publish
 import (
 	"cmp"
 	"context"
+	"crypto/rand"
 	"crypto/x509"
 	"errors"
 	"fmt"
@@ -11,8 +12,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
-
-	"github.com/gatehouse-ca/gatehouse/problem"
 )
 
 // completeShard is the number of the list that holds every entry of an issuer. It has no issuing distribution point
@@ -47,6 +46,10 @@ type Config struct {
 	// use and obey ctx. What it returns is not trusted but checked.
 	Sign func(ctx context.Context, issuer string, list List) ([]byte, error)
 
+	// Before is the process's publisher before this one, if it had one on a store that went back: what it served is still what
+	// relying parties have seen, and no list loses an entry of that, whatever the store says.
+	Before *Publisher
+
 	Now      func() time.Time // default time.Now
 	Log      *slog.Logger     // default: nothing is logged
 	Public   bool             // hold Lifetime and Interval to BR 4.9.7
@@ -55,10 +58,16 @@ type Config struct {
 	Poll     time.Duration    // how often the store is read without a hint; default 10 s
 	MaxAge   time.Duration    // how long caches may keep a list; default 30 s, so that poll, build and cache stay under a minute
 	Timeout  time.Duration    // of one build, signing included; default 1 min
+	// Lease is how long the right to build stays with the process that took it, at least a second; default 10 s. When a
+	// holder dies or hangs, revocations wait so long at most before another builds, or three builds of a very long list.
+	Lease time.Duration
+	// Holder names the process in leases; default a random name. No two that run have one name. A process with the name
+	// of one that has ended need not wait for the lease of its earlier life to run out.
+	Holder string
 }
 
 // Publisher keeps one list per issuer fresh and serves it. It is safe for concurrent use; several publishers, in one
-// process or many, may share a store.
+// process or many, may share a store: one of them builds, all of them serve.
 type Publisher struct {
 	store    Store
 	sign     func(context.Context, string, List) ([]byte, error)
@@ -69,6 +78,8 @@ type Publisher struct {
 	poll     time.Duration
 	maxAge   time.Duration
 	timeout  time.Duration
+	lease    time.Duration
+	holder   string // names this publisher in leases
 
 	issuers []*issuer // in the configuration's order
 	byName  map[string]*issuer
@@ -78,9 +89,15 @@ type Publisher struct {
 type issuer struct {
 	Issuer
 	building chan struct{}              // holds one token while nobody builds
-	kicks    chan struct{}              // a hint waits here; hints merge
+	kicks    chan struct{}              // a hint of a revocation waits here; hints merge
+	news     chan struct{}              // a hint of another list or a lease given back waits here; hints merge
 	current  atomic.Pointer[parsedList] // what is served: the newest list known, nil before the first
 	certETag string
+
+	// Under the token:
+	held      Lease         // this process's lease, free if it has none
+	heldUntil time.Time     // when it runs out at the earliest, by this machine's clock
+	took      time.Duration // reading and signing the last list that was signed here
 
 	mu      sync.Mutex
 	lastErr error
@@ -96,6 +113,8 @@ func New(cfg Config) (*Publisher, error) {
 		poll:     cmp.Or(cfg.Poll, 10*time.Second),
 		maxAge:   cmp.Or(cfg.MaxAge, 30*time.Second),
 		timeout:  cmp.Or(cfg.Timeout, time.Minute),
+		lease:    cmp.Or(cfg.Lease, 10*time.Second),
+		holder:   cmp.Or(cfg.Holder, rand.Text()),
 		byName:   make(map[string]*issuer, len(cfg.Issuers)),
 	}
 	if p.now == nil {
@@ -115,6 +134,13 @@ func New(cfg Config) (*Publisher, error) {
 			return nil, err
 		}
 	}
+	if cfg.Before != nil {
+		for _, is := range p.issuers {
+			if before := cfg.Before.byName[is.Name]; before != nil && before.Certificate.Equal(is.Certificate) {
+				is.current.Store(before.current.Load())
+			}
+		}
+	}
 	return p, nil
 }
 
@@ -122,6 +148,8 @@ func (p *Publisher) checkTimes(public bool) error {
 	switch {
 	case p.interval < 0 || p.poll < 0 || p.maxAge < 0 || p.timeout < 0:
 		return errors.New("publish: interval, poll, max age and timeout must be positive")
+	case p.lease < time.Second:
+		return fmt.Errorf("publish: CRL lease %v must be at least a second", p.lease)
 	case p.lifetime < time.Second || p.lifetime%time.Second != 0:
 		return fmt.Errorf("publish: CRL lifetime %v must be whole seconds, at least one", p.lifetime)
 	case p.interval > p.lifetime/2:
@@ -153,6 +181,7 @@ func (p *Publisher) addIssuer(is Issuer) error {
 		Issuer:   is,
 		building: make(chan struct{}, 1),
 		kicks:    make(chan struct{}, 1),
+		news:     make(chan struct{}, 1),
 		certETag: etag(is.Certificate.Raw),
 	}
 	s.building <- struct{}{}
@@ -237,17 +266,6 @@ func (p *Publisher) loadOne(ctx context.Context, is *issuer) error {
 	}
 	is.note(err, p.now())
 	return err
-}
-
-// Build makes a new list for an issuer now, whatever the age of the one before, and returns when it is durable and
-// served. NotFound for an issuer that is not configured; *RefusedError if the new list may not replace the old one;
-// otherwise the error of the store or the signer. The old list stays in all these cases.
-func (p *Publisher) Build(ctx context.Context, name string) error {
-	is := p.byName[name]
-	if is == nil {
-		return problem.New(problem.NotFound, "no issuer is named %q", name)
-	}
-	return p.update(ctx, is, true)
 }
 
 // note remembers the outcome of a build for Status.

@@ -32,18 +32,20 @@ const (
 )
 
 // Run keeps every issuer's list fresh until ctx ends: a first list at once if there is none or it is due, a new one
-// within a second of a revocation (see the pace above for long lists) and at least every Interval. A failure is logged
-// and tried again; the old list serves on. It returns when all its goroutines have ended. Call it once.
+// within a second of a revocation (see the pace above for long lists) and at least every Interval, made here or by another
+// process on the store. A failure is logged and tried again, here or there; the old list serves on. It returns when all its
+// goroutines have ended and leases are given back, so the store must stay open until then. Call it once.
 func (p *Publisher) Run(ctx context.Context) {
 	var wg sync.WaitGroup
 	for _, is := range p.issuers {
 		wg.Go(func() { p.keepFresh(ctx, is) })
 	}
-	wg.Go(func() { p.watch(ctx) })
+	wg.Go(func() { p.watch(ctx, p.store.WatchRevocations, func(is *issuer) chan<- struct{} { return is.kicks }) })
+	wg.Go(func() { p.watch(ctx, p.store.WatchCRLs, func(is *issuer) chan<- struct{} { return is.news }) })
 	wg.Wait()
 }
 
-// keepFresh updates one issuer's list on hints, on its poll and when it is due.
+// keepFresh updates one issuer's list on hints, on its poll and when it is due, and gives the lease back at the end.
 func (p *Publisher) keepFresh(ctx context.Context, is *issuer) {
 	var (
 		next     = time.NewTimer(0)
@@ -51,10 +53,21 @@ func (p *Publisher) keepFresh(ctx context.Context, is *issuer) {
 		retry    time.Duration
 	)
 	defer next.Stop()
+	defer func() {
+		<-is.building
+		p.giveBack(ctx, is)
+		is.building <- struct{}{}
+	}()
 	for {
 		select {
 		case <-ctx.Done():
 			return
+		case <-is.news:
+			// What another process made is served at once, whatever the pace or the back-off.
+			if p.learn(ctx, is) {
+				next.Reset(max(0, time.Until(earliest)))
+			}
+			continue
 		case <-is.kicks:
 			// Never later than already set: the timer's time is at or after earliest.
 			next.Reset(max(0, time.Until(earliest)))
@@ -62,7 +75,7 @@ func (p *Publisher) keepFresh(ctx context.Context, is *issuer) {
 		case <-next.C:
 		}
 		started := time.Now()
-		err := p.update(ctx, is, false)
+		wait, err := p.update(ctx, is)
 		if ctx.Err() != nil {
 			return
 		}
@@ -77,7 +90,7 @@ func (p *Publisher) keepFresh(ctx context.Context, is *issuer) {
 		retry = 0
 		gap := p.gap(is, time.Since(started))
 		earliest = started.Add(gap)
-		next.Reset(max(time.Until(earliest), p.nextLook(is)))
+		next.Reset(max(time.Until(earliest), p.nextLook(is, wait)))
 	}
 }
 
@@ -90,23 +103,49 @@ func (p *Publisher) gap(is *issuer, d time.Duration) time.Duration {
 	return min(gap, p.interval)
 }
 
-// nextLook is how long to wait without a hint: until the next poll or until the list is due. A little of it is chance,
-// so that many processes do not build the same list at the same moment.
-func (p *Publisher) nextLook(is *issuer) time.Duration {
+// learn reads the stored list after a hint, and reports whether a look is needed as well. A holder hears of its own
+// lists; it alone can save one, so there is nothing to look for.
+func (p *Publisher) learn(ctx context.Context, is *issuer) bool {
+	select {
+	case <-is.building:
+		defer func() { is.building <- struct{}{} }()
+	case <-ctx.Done():
+		return false
+	}
+	before := is.current.Load()
+	if _, err := p.reload(ctx, is); err != nil {
+		return true // the look reports it
+	}
+	if is.current.Load() != before {
+		is.held = Lease{} // another process saved it, so the lease is no longer held here
+		return true
+	}
+	return is.held.Holder == ""
+}
+
+// nextLook is how long to wait without a hint: until the next poll or until the list is due, or, while another process has
+// the lease for held, until that runs out. A little of it is chance, so that many processes do not read everything at the
+// same moment.
+func (p *Publisher) nextLook(is *issuer, held time.Duration) time.Duration {
 	wait := p.poll - rand.N(p.poll/8+1)
-	if cur := is.current.Load(); cur != nil {
+	switch cur := is.current.Load(); {
+	case held > 0 && cur == nil:
+		wait = min(wait, held, firstRetry) // nothing can be served yet, and the hint may come before it can be heard
+	case held > 0:
+		wait = min(wait, held)
+	case cur != nil:
 		wait = min(wait, max(0, p.due(cur).Sub(p.now())))
 	}
 	return wait
 }
 
-// watch turns the store's hints into kicks. A lost hint costs at most one poll.
-func (p *Publisher) watch(ctx context.Context) {
+// watch turns one kind of the store's hints into kicks. A lost hint costs at most one poll.
+func (p *Publisher) watch(ctx context.Context, hints func(context.Context) <-chan string, kicks func(*issuer) chan<- struct{}) {
 	for ctx.Err() == nil {
-		for name := range p.hints(ctx) {
+		for name := range heard(ctx, hints(ctx)) {
 			if is := p.byName[name]; is != nil {
 				select {
-				case is.kicks <- struct{}{}:
+				case kicks(is) <- struct{}{}:
 				default: // one is waiting already
 				}
 			}
@@ -119,9 +158,8 @@ func (p *Publisher) watch(ctx context.Context) {
 	}
 }
 
-// hints yields what the store's watch delivers until ctx ends or the channel closes.
-func (p *Publisher) hints(ctx context.Context) func(func(string) bool) {
-	ch := p.store.WatchRevocations(ctx)
+// heard yields what a watch delivers until ctx ends or the channel closes.
+func heard(ctx context.Context, ch <-chan string) func(func(string) bool) {
 	return func(yield func(string) bool) {
 		for {
 			select {

@@ -36,7 +36,7 @@ func TestFreshListIsAdoptedAtStart(t *testing.T) {
 	hierarchy()
 	synctest.Test(t, func(t *testing.T) {
 		store := newStore()
-		if err := newPublisher(t, store, nil).Build(t.Context(), "leaf"); err != nil {
+		if err := newPublisher(t, store, nil).build(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 		time.Sleep(time.Minute)
@@ -201,7 +201,7 @@ func TestHungSignerEndsWithTheTimeout(t *testing.T) {
 		p := newPublisher(t, newStore(), func(c *Config) {
 			c.Sign = func(ctx context.Context, _ string, _ List) ([]byte, error) { <-ctx.Done(); return nil, ctx.Err() }
 		})
-		if err := p.Build(t.Context(), "leaf"); !errors.Is(err, context.DeadlineExceeded) {
+		if err := p.build(t.Context()); !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("err = %v", err)
 		}
 	})
@@ -213,7 +213,7 @@ func TestReadyFailsWhenTheListEnds(t *testing.T) {
 	if p.Ready(t.Context()) == nil {
 		t.Error("ready without a list")
 	}
-	if err := p.Build(t.Context(), "leaf"); err != nil {
+	if err := p.build(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	clk.add(24*time.Hour - time.Second)
@@ -248,7 +248,7 @@ func TestTwoPublishersOnOneStore(t *testing.T) {
 		for range 10 {
 			wg.Go(func() {
 				for _, one := range []*Publisher{p, q} {
-					if err := one.Build(t.Context(), "leaf"); err != nil && !errors.Is(err, errMoved) {
+					if err := one.build(t.Context()); err != nil && !errors.Is(err, errMoved) {
 						t.Error(err)
 					}
 				}

@@ -1,7 +1,9 @@
 package storage
 
 import (
+	"cmp"
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -30,6 +32,9 @@ type Config struct {
 	Engine  Engine
 	Issuers []string     // the names of the configured issuers, whose revocations WatchRevocations tells of
 	Log     *slog.Logger // nil: discarded
+	// Deployment is the id of the deployment whose store this must be; a store that has none takes it. Empty accepts any
+	// store, and gives a new one an id of its own.
+	Deployment string
 }
 
 // DB is the typed state of every package over one engine. It is safe for concurrent use.
@@ -38,7 +43,9 @@ type DB struct {
 	issuers []string
 	log     *slog.Logger
 	marker  Version // of the store's marker as read at Open: a condition of every commit
-	numbers numbers
+	// deployment is the store's id, which a data folder remembers, so that it is never joined with another store.
+	deployment string
+	numbers    numbers
 }
 
 // numbers is a block of enrollment numbers taken from the sequence and not handed out yet.
@@ -50,10 +57,14 @@ type numbers struct {
 // numberBlock is how many are taken at once. What is left of a block is lost when the process ends.
 const numberBlock = 100
 
-// markerRecord is the newest schema ever written to the store.
+// markerRecord is the newest schema ever written to the store, and whose store it is.
 type markerRecord struct {
-	Schema int `cbor:"1,keyasint"`
+	Schema     int    `cbor:"1,keyasint"`
+	Deployment string `cbor:"2,keyasint,omitempty"`
 }
+
+// ErrForeign: the store belongs to another deployment than the one that was asked for.
+var ErrForeign = errors.New("storage: the store belongs to another deployment")
 
 // Open reads the store's marker, writing it the first time, and lifts sequences that stand behind the records.
 //
@@ -65,39 +76,52 @@ func Open(ctx context.Context, c Config) (*DB, error) {
 	if db.log == nil {
 		db.log = slog.New(slog.DiscardHandler)
 	}
-	newest, err := db.readMarker(ctx)
+	m, err := db.readMarker(ctx)
 	if err != nil {
 		return nil, err
 	}
-	if newest < schema {
-		if err := db.writeMarker(ctx); err != nil {
+	if m.Schema < schema || m.Schema == schema && m.Deployment == "" {
+		if m.Deployment == "" {
+			m.Deployment = cmp.Or(c.Deployment, rand.Text())
+		}
+		if err := db.writeMarker(ctx, markerRecord{Schema: schema, Deployment: m.Deployment}); err != nil {
+			return nil, err
+		}
+		if m, err = db.readMarker(ctx); err != nil { // ours, or that of whoever was first
 			return nil, err
 		}
 	}
+	if c.Deployment != "" && m.Deployment != c.Deployment {
+		return nil, fmt.Errorf("%w: it is %s, and %s was expected", ErrForeign, m.Deployment, c.Deployment)
+	}
+	db.deployment = m.Deployment
 	return db, db.liftNumbers(ctx)
 }
 
-func (db *DB) readMarker(ctx context.Context) (newest int, err error) {
+// Deployment is the id of the deployment that the store belongs to. It stays the same for as long as the store, and every
+// gateway on it, lives.
+func (db *DB) Deployment() string { return db.deployment }
+
+func (db *DB) readMarker(ctx context.Context) (m markerRecord, err error) {
 	items, err := db.engine.Get(ctx, keyMarker)
 	if err != nil {
-		return 0, fmt.Errorf("reading the store's marker: %w", err)
+		return m, fmt.Errorf("reading the store's marker: %w", err)
 	}
+	db.marker = Version{}
 	if !items[0].Found {
-		db.marker = Version{}
-		return 0, nil
+		return m, nil
 	}
-	var m markerRecord
 	if err := decode(items[0].Value, &m); err != nil {
-		return 0, fmt.Errorf("reading the store's marker: %w", err)
+		return m, fmt.Errorf("reading the store's marker: %w", err)
 	}
 	if m.Schema <= schema {
 		db.marker = items[0].Version
 	}
-	return m.Schema, nil
+	return m, nil
 }
 
-func (db *DB) writeMarker(ctx context.Context) error {
-	value, err := encode(markerRecord{Schema: schema})
+func (db *DB) writeMarker(ctx context.Context, m markerRecord) error {
+	value, err := encode(m)
 	if err != nil {
 		return err
 	}
@@ -111,8 +135,7 @@ func (db *DB) writeMarker(ctx context.Context) error {
 	if err != nil && !errors.Is(err, ErrConflict) && !errors.Is(err, ErrUnknown) {
 		return fmt.Errorf("writing the store's marker: %w", err)
 	}
-	_, err = db.readMarker(ctx) // ours, or that of whoever was first
-	return err
+	return nil
 }
 
 // liftNumbers makes sure that no number of an existing enrollment is handed out, should the sequence have gone back.

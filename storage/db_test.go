@@ -16,6 +16,7 @@ import (
 	"github.com/gatehouse-ca/gatehouse/identifier"
 	"github.com/gatehouse-ca/gatehouse/policy"
 	"github.com/gatehouse-ca/gatehouse/problem"
+	"github.com/gatehouse-ca/gatehouse/publish"
 	"github.com/gatehouse-ca/gatehouse/ra"
 	"github.com/gatehouse-ca/gatehouse/storage"
 	"github.com/gatehouse-ca/gatehouse/storage/embedded"
@@ -202,6 +203,19 @@ func TestEveryTransitionHasOneWinner(t *testing.T) {
 			fail := func() error { e := *i.Enrollment; return db.FailEnrollment(ctx, &e, ra.Failure{At: now()}) }
 			race(t, fail, fail)
 		})
+		t.Run(fmt.Sprint("TakeCRLLease", round), func(t *testing.T) {
+			lease, err := db.CRLLease(ctx, random(), 0)
+			must(t, err)
+			take := func() error { _, err := db.TakeCRLLease(ctx, lease, random(), time.Minute); return err }
+			race(t, take, take)
+		})
+		t.Run(fmt.Sprint("SaveCRL", round), func(t *testing.T) {
+			issuer := random()
+			lease, err := db.TakeCRLLease(ctx, publish.Lease{Issuer: issuer}, "a", time.Minute)
+			must(t, err)
+			save := func() error { return db.SaveCRL(ctx, publish.CRL{Issuer: issuer, Number: 1}, nil, lease) }
+			race(t, save, save)
+		})
 		t.Run(fmt.Sprint("RotateNonceKeys", round), func(t *testing.T) {
 			keys, err := db.NonceKeys(ctx)
 			must(t, err)
@@ -261,7 +275,11 @@ func TestAnAbandonedSerialIsOnTheList(t *testing.T) {
 	if open, _ := db.OpenIntents(ctx, now().Add(time.Second), 10); len(open) != 0 {
 		t.Errorf("still open: %+v", open)
 	}
-	if n, err := db.DropExpired(ctx, "main", in.NotAfter.Add(time.Second), 10); n != 1 || err != nil {
+	lease, err := db.CRLLease(ctx, "main", 0)
+	must(t, err)
+	lease, err = db.TakeCRLLease(ctx, lease, "a", time.Minute)
+	must(t, err)
+	if n, err := db.DropExpired(ctx, lease, in.NotAfter.Add(time.Second), 10); n != 1 || err != nil {
 		t.Errorf("dropped %d, %v", n, err)
 	}
 }
@@ -301,6 +319,9 @@ func TestAFailingStoreIsUnavailable(t *testing.T) {
 	_, calls["NextEnrollment"] = db.NextEnrollment(ctx)
 	_, calls["CRL"] = db.CRL(ctx, "main", 0)
 	_, calls["Revoked"] = db.Revoked(ctx, "main", now())
+	_, calls["CRLLease"] = db.CRLLease(ctx, "main", 0)
+	_, calls["TakeCRLLease"] = db.TakeCRLLease(ctx, publish.Lease{Issuer: "main"}, "a", time.Minute)
+	calls["ReturnCRLLease"] = db.ReturnCRLLease(ctx, publish.Lease{Issuer: "main"})
 	_, calls["NonceKeys"] = db.NonceKeys(ctx)
 	for name, err := range calls {
 		if !problem.Is(err, problem.Unavailable) || problem.From(err).RetryAfter <= 0 {

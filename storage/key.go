@@ -54,6 +54,8 @@ func keyCRL(issuer string, shard int) Key {
 	return Key("crl/" + issuer + "/" + strconv.Itoa(shard))
 }
 
+func keyCRLLease(issuer string, shard int) Key { return "lease/" + keyCRL(issuer, shard) }
+
 func indexOrders(account acme.AccountID) string { return "orders/" + string(account) }
 func indexOrg(org auth.OrgID) string            { return "org/" + strconv.Itoa(int(org)) }
 func indexRevoked(issuer string) string         { return "revoked/" + issuer }
@@ -73,6 +75,7 @@ func indexRequester(org auth.OrgID, principal string) string {
 }
 
 func topicRevoked(issuer string) string { return "revoked/" + issuer }
+func topicCRL(issuer string) string     { return "crl/" + issuer }
 
 // member joins a number that sorts and a name.
 func member(n int64, name string) []byte {

@@ -93,7 +93,7 @@ func (db *DB) CRL(ctx context.Context, issuer string, shard int) (*publish.CRL, 
 }
 
 // SaveCRL implements publish.Store.
-func (db *DB) SaveCRL(ctx context.Context, next publish.CRL, prev *publish.CRL) error {
+func (db *DB) SaveCRL(ctx context.Context, next publish.CRL, prev *publish.CRL, by publish.Lease) error {
 	key := keyCRL(next.Issuer, next.Shard)
 	value, err := encode(crlRecord{
 		Number: next.Number, ThisUpdate: toSeconds(next.ThisUpdate), NextUpdate: toSeconds(next.NextUpdate), DER: next.DER,
@@ -105,21 +105,59 @@ func (db *DB) SaveCRL(ctx context.Context, next publish.CRL, prev *publish.CRL) 
 	if prev != nil {
 		c = Condition{Key: key, Want: Equals, Version: prev.Version}
 	}
-	return db.commit(ctx, &Batch{Conditions: []Condition{c}, Puts: []Put{{Key: key, Value: value}}})
+	b := &Batch{
+		Conditions: []Condition{c, fence(keyCRLLease(next.Issuer, next.Shard), by.Version)},
+		Puts:       []Put{{Key: key, Value: value}},
+	}
+	if err := db.commit(ctx, b); err != nil {
+		return err
+	}
+	db.engine.Wake(ctx, topicCRL(next.Issuer))
+	return nil
+}
+
+// CRLLease implements publish.Store.
+func (db *DB) CRLLease(ctx context.Context, issuer string, shard int) (publish.Lease, error) {
+	l, err := db.readLease(ctx, keyCRLLease(issuer, shard))
+	return publish.Lease{Issuer: issuer, Shard: shard, Holder: l.holder, Left: l.left, Version: l.version}, err
+}
+
+// TakeCRLLease implements publish.Store.
+func (db *DB) TakeCRLLease(ctx context.Context, read publish.Lease, holder string, d time.Duration) (publish.Lease, error) {
+	as := lease{holder: read.Holder, left: read.Left, version: read.Version}
+	l, err := db.takeLease(ctx, keyCRLLease(read.Issuer, read.Shard), as, holder, d)
+	return publish.Lease{Issuer: read.Issuer, Shard: read.Shard, Holder: l.holder, Left: l.left, Version: l.version}, err
+}
+
+// ReturnCRLLease implements publish.Store.
+func (db *DB) ReturnCRLLease(ctx context.Context, l publish.Lease) error {
+	if err := db.returnLease(ctx, keyCRLLease(l.Issuer, l.Shard), l.Version); err != nil {
+		return err
+	}
+	db.engine.Wake(ctx, topicCRL(l.Issuer))
+	return nil
 }
 
 // WatchRevocations implements publish.Store, for the issuers of the configuration.
 func (db *DB) WatchRevocations(ctx context.Context) <-chan string {
+	return db.watchIssuers(ctx, topicRevoked)
+}
+
+// WatchCRLs implements publish.Store, for the issuers of the configuration.
+func (db *DB) WatchCRLs(ctx context.Context) <-chan string { return db.watchIssuers(ctx, topicCRL) }
+
+// watchIssuers delivers the issuer of each hint of one kind.
+func (db *DB) watchIssuers(ctx context.Context, topic func(issuer string) string) <-chan string {
 	topics := make([]string, len(db.issuers))
 	for i, issuer := range db.issuers {
-		topics[i] = topicRevoked(issuer)
+		topics[i] = topic(issuer)
 	}
 	out := make(chan string)
 	go func() {
 		defer close(out)
-		for topic := range db.engine.Watch(ctx, topics...) {
+		for hint := range db.engine.Watch(ctx, topics...) {
 			select {
-			case out <- strings.TrimPrefix(topic, topicRevoked("")):
+			case out <- strings.TrimPrefix(hint, topic("")):
 			case <-ctx.Done():
 			}
 		}
@@ -128,8 +166,8 @@ func (db *DB) WatchRevocations(ctx context.Context) <-chan string {
 }
 
 // DropExpired implements publish.Store.
-func (db *DB) DropExpired(ctx context.Context, issuer string, before time.Time, limit int) (int, error) {
-	index := indexRevoked(issuer)
+func (db *DB) DropExpired(ctx context.Context, by publish.Lease, before time.Time, limit int) (int, error) {
+	index := indexRevoked(by.Issuer)
 	members, err := db.engine.Scan(ctx, index, Range{To: member(before.Unix(), "")}, Page{Limit: limit})
 	if err != nil {
 		return 0, unavailable(err)
@@ -137,7 +175,7 @@ func (db *DB) DropExpired(ctx context.Context, issuer string, before time.Time, 
 	if len(members) == 0 {
 		return 0, nil
 	}
-	b := &Batch{}
+	b := &Batch{Conditions: []Condition{fence(keyCRLLease(by.Issuer, by.Shard), by.Version)}}
 	for _, m := range members {
 		b.Removes = append(b.Removes, Entry{Index: index, Member: m})
 	}
