@@ -37,7 +37,7 @@ const (
 	WillSign      Kind = "will-sign"      // Enrollment, Issuer, Serial, Names, Hash (of the to-be-signed), NotAfter
 	Signed        Kind = "signed"         // Enrollment, Issuer, Serial, Names, DER
 	Abandoned     Kind = "abandoned"      // an intent was closed without a certificate: Enrollment, Issuer, Serial, NotAfter
-	Revoked       Kind = "revoked"        // Enrollment, Issuer, Serial, Reason
+	Revoked       Kind = "revoked"        // Enrollment, Issuer, Serial, Reason; and the certificate: NotAfter, DER, Requester, Issued
 	CRLSigned     Kind = "crl-signed"     // Issuer, Number, Hash (of the DER)
 	AccountMade   Kind = "account-made"   // Account, Data (the whole account)
 	AccountEdited Kind = "account-edited" // Account, Data (the whole account); may repeat what was said
@@ -61,8 +61,12 @@ type Event struct {
 	DER        []byte    `json:"der,omitempty"`        // the certificate
 	Data       []byte    `json:"data,omitempty"`       // the record as storage encodes it, for a replay
 	Detail     string    `json:"detail,omitempty"`     // for people
-	// The rest of what an enrollment is, in WillSign and Signed: a store that lost it is given it back.
+	// The rest of what an enrollment is, in WillSign, Signed and Revoked: a store that lost it is given it back.
 	Door        string `json:"door,omitempty"`
 	Profile     string `json:"profile,omitempty"`
 	ProfileHash string `json:"profileHash,omitempty"`
+	// Who asked for a certificate and when it was recorded, in Revoked, where Actor and At are the revocation's. With them
+	// the entry alone brings a revoked certificate back: its Signed can be in the journal of another gateway.
+	Requester string    `json:"requester,omitempty"`
+	Issued    time.Time `json:"issued,omitzero"` // UTC
 }

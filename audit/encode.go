@@ -67,6 +67,12 @@ func appendEvent(dst []byte, e *Event) ([]byte, error) {
 	dst = appendText(dst, `,"door":`, e.Door)
 	dst = appendText(dst, `,"profile":`, e.Profile)
 	dst = appendText(dst, `,"profileHash":`, e.ProfileHash)
+	dst = appendText(dst, `,"requester":`, e.Requester)
+	if !e.Issued.IsZero() {
+		if dst, err = appendTime(append(dst, `,"issued":`...), e.Issued); err != nil {
+			return dst, err
+		}
+	}
 	return append(dst, "}\n"...), nil
 }
 

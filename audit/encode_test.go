@@ -27,6 +27,7 @@ func TestEncoding(t *testing.T) {
 			Number: rapid.Int64().Draw(t, "number"), Reason: rapid.IntRange(-1, 10).Draw(t, "reason"),
 			NotAfter: rapid.OneOf(rapid.Just(time.Time{}), moment).Draw(t, "notAfter"),
 			Hash:     raw.Draw(t, "hash"), DER: raw.Draw(t, "der"), Data: raw.Draw(t, "data"), Detail: text.Draw(t, "detail"),
+			Requester: text.Draw(t, "requester"), Issued: rapid.OneOf(rapid.Just(time.Time{}), moment).Draw(t, "issued"),
 		}
 		got, err := appendEvent([]byte("{"), &e)
 		if err != nil {
@@ -35,6 +36,9 @@ func TestEncoding(t *testing.T) {
 		e.At = e.At.UTC()
 		if !e.NotAfter.IsZero() {
 			e.NotAfter = e.NotAfter.UTC()
+		}
+		if !e.Issued.IsZero() {
+			e.Issued = e.Issued.UTC()
 		}
 		want, err := json.Marshal(e)
 		if err != nil {

@@ -2,6 +2,7 @@ package ca
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/gatehouse-ca/gatehouse/audit"
@@ -33,25 +34,41 @@ func (a *Authority) journalAbandoned(ctx context.Context, in Intent) error {
 	return a.append(ctx, e)
 }
 
-// giveUp abandons the intent of an issuance that failed, as far as store and journal let it; the sweep does what is left.
-// ctx is free of the caller's cancellation but may be past its deadline, which is why the time here is counted anew.
-func (a *Authority) giveUp(ctx context.Context, in Intent, during string) {
+// giveUp abandons the intent of an issuance that failed, as far as store and journal let it; the sweep, or the
+// next replay of the journal, does what is left. signing says that the back end has been asked for a signature, whatever it answered. ctx is free of the caller's
+// cancellation but may be past its deadline, which is why the time here is counted anew.
+func (a *Authority) giveUp(ctx context.Context, in Intent, during string, signing bool) {
 	ctx, cancel := a.recording(context.WithoutCancel(ctx))
 	defer cancel()
 	err := a.abandon(ctx, in)
-	switch {
-	case err == nil:
-		return
-	case problem.Is(err, problem.NotFound):
-		// The intent was never recorded, so nothing was signed. The journal may have announced it.
-		err = a.journalAbandoned(ctx, in)
-	case problem.Is(err, problem.Conflict):
+	if problem.Is(err, problem.NotFound) {
+		err = a.closeUnrecorded(ctx, in, signing)
+	}
+	if problem.Is(err, problem.Conflict) {
 		err = a.settle(ctx, in)
 	}
 	if err != nil {
-		a.log.Error("an intent could not be abandoned; the sweep will", "during", during, "issuer", in.Issuer,
+		a.log.Error("an intent could not be abandoned; the sweep or the next replay will", "during", during, "issuer", in.Issuer,
 			"serial", in.Serial, "enrollment", in.Enrollment, "error", err)
 	}
+}
+
+// closeUnrecorded abandons an intent of which the store has no record. Before signing began it was never recorded, and only
+// the journal may have announced it. After that the store had acknowledged it: it went back and lost it, and the serial must
+// be on the CRL all the same. The journal is told even if the store fails, because a replay then tells the store. Conflict
+// if there is a record by now.
+func (a *Authority) closeUnrecorded(ctx context.Context, in Intent, signing bool) error {
+	var stored error
+	if signing {
+		a.log.Warn("the store has lost an intent that it had acknowledged; the serial is closed", "issuer", in.Issuer,
+			"serial", in.Serial, "enrollment", in.Enrollment)
+		if stored = a.store.RecordAbandoned(ctx, in, a.second()); problem.Is(stored, problem.Conflict) {
+			return stored
+		}
+	}
+	ctx, cancel := a.recording(context.WithoutCancel(ctx)) // the store may have used up the time
+	defer cancel()
+	return errors.Join(stored, a.journalAbandoned(ctx, in))
 }
 
 // settle looks at an intent that is no longer open. If it was abandoned (by a sweep, or by a commit whose answer was

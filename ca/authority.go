@@ -26,8 +26,10 @@ type Config struct {
 	// StoreTimeout bounds each step that writes to the store and the journal, once an issuance has begun to be recorded;
 	// zero is DefaultStoreTimeout.
 	StoreTimeout time.Duration
-	Now          func() time.Time // nil: time.Now
-	Log          *slog.Logger     // nil: discarded
+	// Ready is asked before anything is signed; its error, a *problem.Error, refuses. Nil: always ready.
+	Ready func() error
+	Now   func() time.Time // nil: time.Now
+	Log   *slog.Logger     // nil: discarded
 	// Step, if set, is called after each numbered step of Issue with the step's number: a way to watch progress, and for
 	// tests to stop a process between two steps. Steps 6 and 7, and 10 and 11, run at the same time, each calling from its
 	// own goroutine, after its write is durable. Nil in production.
@@ -42,6 +44,7 @@ type Authority struct {
 	store        Store
 	journal      Journal
 	storeTimeout time.Duration
+	ready        func() error
 	now          func() time.Time
 	log          *slog.Logger
 	step         func(step int)
@@ -58,7 +61,10 @@ func New(c Config) (*Authority, error) {
 	}
 	a := &Authority{
 		issuers: make(map[string]*issuer, len(c.Issuers)), store: c.Store, journal: c.Journal,
-		storeTimeout: c.StoreTimeout, now: c.Now, log: c.Log, step: c.Step,
+		storeTimeout: c.StoreTimeout, ready: c.Ready, now: c.Now, log: c.Log, step: c.Step,
+	}
+	if a.ready == nil {
+		a.ready = func() error { return nil }
 	}
 	if a.storeTimeout <= 0 {
 		a.storeTimeout = DefaultStoreTimeout

@@ -22,7 +22,9 @@ type Serial string
 // the same commit as the certificate's.
 type Owner any
 
-// State is where a serial number stands. It only moves forward: Open to Issued or Abandoned.
+// State is where a serial number stands. It only moves forward: Open to Issued or Abandoned. A store that went back may
+// have abandoned what it had issued before; the certificate is then recorded again from the journal that has it, Issued and
+// revoked since, because its serial has been on the CRL.
 type State uint8
 
 // The states.
@@ -79,6 +81,9 @@ type Store interface {
 	// AbandonIntent closes an open intent: no certificate will be recorded, and the serial is revoked until NotAfter.
 	// Conflict means it is no longer open.
 	AbandonIntent(ctx context.Context, issuer string, serial Serial, at time.Time) error
+	// RecordAbandoned records an intent of which the store has nothing as abandoned: it may have been signed, and the store
+	// went back and lost it. Conflict means there is a record.
+	RecordAbandoned(ctx context.Context, in Intent, at time.Time) error
 	// OpenIntents lists intents opened before a time, oldest first, at most limit.
 	OpenIntents(ctx context.Context, before time.Time, limit int) ([]Intent, error)
 	// Certificate reads one record in any state.

@@ -55,7 +55,8 @@ func (a *Authority) completeEntry(ctx context.Context, word audit.Event) (bool, 
 	end.Hash, end.DER = nil, nil
 	switch {
 	case problem.Is(err, problem.NotFound) && word.Kind == audit.WillSign, err == nil && c.State == Abandoned:
-		// Without a record nothing was signed: the process died before the intent's commit.
+		// Without a record the process died before the intent's commit, or the store lost it meanwhile; the entry is what puts
+		// the serial on the CRL at the next replay.
 		end.Kind, end.Names, end.Door, end.Profile, end.ProfileHash = audit.Abandoned, nil, "", "", ""
 	case err != nil:
 		return false, err

@@ -40,6 +40,9 @@ func (a *Authority) SignCRL(ctx context.Context, req CRLRequest) ([]byte, error)
 	if !ok {
 		return nil, problem.New(problem.NotFound, "there is no issuer %s", req.Issuer)
 	}
+	if err := a.ready(); err != nil {
+		return nil, err
+	}
 	list, err := is.crl(req)
 	if err != nil {
 		return nil, problem.Wrap(err, problem.Internal, "the revocation list of %s cannot be built", req.Issuer)

@@ -116,6 +116,16 @@ func (s *fakeStore) AbandonIntent(ctx context.Context, issuer string, serial Ser
 	})
 }
 
+func (s *fakeStore) RecordAbandoned(ctx context.Context, in Intent, at time.Time) error {
+	return s.write(ctx, "RecordAbandoned", func() error {
+		if s.records[key(in.Issuer, in.Serial)] != nil {
+			return problem.New(problem.Conflict, "there is a record")
+		}
+		s.records[key(in.Issuer, in.Serial)] = &Certificate{Intent: in, State: Abandoned, Revocation: &Revocation{At: at}}
+		return nil
+	})
+}
+
 func (s *fakeStore) OpenIntents(_ context.Context, before time.Time, limit int) ([]Intent, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -150,6 +160,13 @@ func (s *fakeStore) RecordRevocation(ctx context.Context, c Certificate, r Revoc
 		have.Version[0]++
 		return nil
 	})
+}
+
+// lose is a store that goes back to before everything.
+func (s *fakeStore) lose() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	clear(s.records)
 }
 
 // all lists the records in any order.

@@ -50,6 +50,9 @@ func (a *Authority) Issue(ctx context.Context, req Request) (*Certificate, error
 		return nil, problem.Wrap(fmt.Errorf("ca: profile %s names the unknown issuer %s", req.Profile.Name(), req.Profile.Issuer()),
 			problem.Internal, "the profile's issuer is not configured")
 	}
+	if err := a.ready(); err != nil {
+		return nil, err
+	}
 	leave, err := is.admit()
 	if err != nil {
 		return nil, err
@@ -193,7 +196,7 @@ func (n *issuance) begin(ctx context.Context, req Request) error {
 		// somebody else's. Nothing was signed either; the journal's entry gets its end.
 		n.a.closeEntry(ctx, n.intent)
 	default:
-		n.a.giveUp(ctx, n.intent, "intent")
+		n.a.giveUp(ctx, n.intent, "intent", false)
 	}
 	if stored != nil {
 		return stored
@@ -205,7 +208,7 @@ func (n *issuance) begin(ctx context.Context, req Request) error {
 func (n *issuance) finish(ctx context.Context) (*Certificate, error) {
 	der, err := n.sign(ctx)
 	if err != nil {
-		n.a.giveUp(ctx, n.intent, "signing")
+		n.a.giveUp(ctx, n.intent, "signing", true)
 		return nil, err
 	}
 	c := &Certificate{Intent: n.intent, State: Issued, DER: der, Issued: n.a.second()}
@@ -279,7 +282,7 @@ func (n *issuance) record(ctx context.Context, c *Certificate) error {
 	if stored != nil {
 		// Also after a Conflict, which usually means that a sweep was first: "signed" may follow the sweep's "abandoned"
 		// in the journal, and the last word must be that nothing was issued.
-		n.a.giveUp(ctx, n.intent, "recording")
+		n.a.giveUp(ctx, n.intent, "recording", true)
 		return stored
 	}
 	// Recorded but not journaled: it is not released here. It is on record and revocable, so it is not abandoned either;
@@ -295,7 +298,7 @@ func eventFor(kind audit.Kind, in Intent) audit.Event {
 		Kind: kind, Actor: in.Requester.Principal, Org: in.Requester.Org, Enrollment: in.Enrollment,
 		Issuer: in.Issuer, Serial: string(in.Serial),
 	}
-	if kind == audit.WillSign || kind == audit.Signed {
+	if kind != audit.Abandoned {
 		e.Door, e.Profile, e.ProfileHash = in.Requester.Door, in.Profile, in.ProfileHash
 	}
 	for _, name := range in.Names {

@@ -223,6 +223,23 @@ var faultTable = []faultCase{
 	{"10 fails and nothing can be abandoned", func(w *world) {
 		w.store.faults["RecordCertificate"], w.store.faults["AbandonIntent"] = fails, fails
 	}, true, Open, problem.Unavailable, audit.Signed},
+	{"10 the store went back and has lost the intent", func(w *world) { w.store.before["RecordCertificate"] = w.store.lose },
+		true, Abandoned, problem.Conflict, audit.Abandoned},
+	{"10 lost, and the store does not answer any more", func(w *world) {
+		w.store.before["RecordCertificate"], w.store.faults["RecordAbandoned"] = w.store.lose, fails
+	}, true, 0, problem.Conflict, audit.Abandoned},
+	{"10 lost, and a replay has closed it meanwhile", func(w *world) {
+		var lost Intent
+		w.store.before["RecordCertificate"] = func() { lost = w.store.all()[0].Intent; w.store.lose() }
+		w.store.before["RecordAbandoned"] = func() {
+			delete(w.store.before, "RecordAbandoned")
+			if err := w.store.RecordAbandoned(context.Background(), lost, time.Now()); err != nil {
+				panic(err)
+			}
+		}
+	}, true, Abandoned, problem.Conflict, audit.Abandoned},
+	{"8 fails and the store has lost the intent", signFault(func(w *world) ([]byte, error) { w.store.lose(); return nil, errors.New("timed out") }),
+		false, Abandoned, problem.Unavailable, audit.Abandoned},
 	{"11 journal fails", journalFault(audit.Signed, fails), true, Issued, problem.Unavailable, audit.WillSign},
 	{"11 journal fails after writing", journalFault(audit.Signed, failsAfter), true, Issued, problem.Unavailable, audit.Signed},
 	{"10 and 11 fail", func(w *world) {

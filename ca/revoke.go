@@ -49,7 +49,6 @@ type RevokeRequest struct {
 	Serial Serial
 	Reason Reason
 	Actor  string // for the record and the journal: "acme:<account>", "uid:<number>", …
-	Org    int32  // the organisation whose journal shows it; zero is the certificate's own
 }
 
 // maxRaces bounds how often a revocation reads the record again because another change came first. Each loss means that
@@ -87,7 +86,7 @@ func (a *Authority) Revoke(ctx context.Context, req RevokeRequest) (*Revocation,
 			return nil, err
 		}
 		if !journaled {
-			if err := a.journalRevocation(ctx, c, r, req.Org); err != nil {
+			if err := a.journalRevocation(ctx, c, r); err != nil {
 				return nil, err
 			}
 			journaled = true
@@ -124,14 +123,14 @@ func (a *Authority) revocation(c *Certificate, req RevokeRequest) (Revocation, e
 		c.Revocation.At.UTC().Format("2006-01-02T15:04:05Z"), c.Revocation.Reason)
 }
 
-func (a *Authority) journalRevocation(ctx context.Context, c *Certificate, r Revocation, org int32) error {
+// journalRevocation writes the entry with the certificate in it: a store that went back can be given the revocation before
+// it is given the certificate, which may be in the journal of another gateway that comes later.
+func (a *Authority) journalRevocation(ctx context.Context, c *Certificate, r Revocation) error {
 	ctx, cancel := a.recording(ctx)
 	defer cancel()
 	e := eventFor(audit.Revoked, c.Intent)
-	e.Names, e.Actor, e.Reason = nil, r.Actor, int(r.Reason)
-	if org != 0 {
-		e.Org = org
-	}
+	e.Names, e.Actor, e.Reason = nil, r.Actor, int(r.Reason) // the DER has the names
+	e.NotAfter, e.DER, e.Requester, e.Issued = c.NotAfter, c.DER, c.Requester.Principal, c.Issued
 	return a.append(ctx, e)
 }
 

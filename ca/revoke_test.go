@@ -1,6 +1,7 @@
 package ca
 
 import (
+	"bytes"
 	"context"
 	"sync"
 	"testing"
@@ -11,7 +12,7 @@ import (
 )
 
 func revokeRequest(c *Certificate, r Reason) RevokeRequest {
-	return RevokeRequest{Issuer: c.Issuer, Serial: c.Serial, Reason: r, Actor: "acme:a1", Org: testOrg}
+	return RevokeRequest{Issuer: c.Issuer, Serial: c.Serial, Reason: r, Actor: "acme:a1"}
 }
 
 // RFC 5280, 5.3.1 and RFC 8555, 7.6.
@@ -41,7 +42,9 @@ func TestRevoke(t *testing.T) {
 		t.Errorf("revocation %+v", r)
 	}
 	e := w.journal.of(audit.Revoked)
-	if len(e) != 1 || e[0].Serial != string(c.Serial) || e[0].Issuer != "main" || e[0].Reason != int(Superseded) || e[0].Org != testOrg || e[0].Enrollment != 41 || e[0].Actor != "acme:a1" {
+	if len(e) != 1 || e[0].Serial != string(c.Serial) || e[0].Issuer != "main" || e[0].Reason != int(Superseded) || e[0].Org != testOrg || e[0].Enrollment != 41 || e[0].Actor != "acme:a1" ||
+		!bytes.Equal(e[0].DER, c.DER) || !e[0].NotAfter.Equal(c.NotAfter) || e[0].Requester != c.Requester.Principal || !e[0].Issued.Equal(c.Issued) ||
+		e[0].Door != "acme" || e[0].Profile != "web" || e[0].ProfileHash != c.ProfileHash {
 		t.Errorf("events %+v", e)
 	}
 }

@@ -107,7 +107,7 @@ func (r *Registrar) Revoke(ctx context.Context, caller auth.Caller, rev Revocati
 	if !caller.Operator && c.Requester.Principal != caller.Principal {
 		return problem.New(problem.Unauthorized, "this certificate was issued to another account; its own account or its private key can revoke it")
 	}
-	return r.revoke(ctx, rev, caller.Principal, c)
+	return r.revoke(ctx, rev, caller.Principal)
 }
 
 // RevokeByKey revokes a certificate for whoever proved possession of its private key (RFC 8555, 7.6): key is the proven
@@ -124,7 +124,7 @@ func (r *Registrar) RevokeByKey(ctx context.Context, rev Revocation, key crypto.
 	if k, ok := leaf.PublicKey.(interface{ Equal(crypto.PublicKey) bool }); !ok || !k.Equal(key) {
 		return problem.New(problem.Unauthorized, "the request is not signed by the certificate's own key")
 	}
-	return r.revoke(ctx, rev, "key:"+string(rev.Serial), c)
+	return r.revoke(ctx, rev, "key:"+string(rev.Serial))
 }
 
 // issued reads the certificate that is to be revoked. A serial whose intent is open or abandoned is NotFound: no certificate
@@ -137,10 +137,8 @@ func (r *Registrar) issued(ctx context.Context, rev Revocation) (*ca.Certificate
 	return c, err
 }
 
-func (r *Registrar) revoke(ctx context.Context, rev Revocation, actor string, c *ca.Certificate) error {
-	_, err := r.Authority.Revoke(ctx, ca.RevokeRequest{
-		Issuer: rev.Issuer, Serial: rev.Serial, Reason: rev.Reason, Actor: actor, Org: c.Requester.Org,
-	})
+func (r *Registrar) revoke(ctx context.Context, rev Revocation, actor string) error {
+	_, err := r.Authority.Revoke(ctx, ca.RevokeRequest{Issuer: rev.Issuer, Serial: rev.Serial, Reason: rev.Reason, Actor: actor})
 	return err
 }
 

@@ -75,13 +75,24 @@ func (db *DB) numberConflict(ctx context.Context, id ra.ID, conflict error) erro
 	if !items[0].Found {
 		return conflict
 	}
-	db.numbers.Lock()
-	db.numbers.next = db.numbers.end // the rest of the block is as suspect
-	db.numbers.Unlock()
-	if err := db.liftNumbers(ctx); err != nil {
-		return unavailable(err)
+	if err := db.renumber(ctx, 0); err != nil {
+		return err
 	}
 	return problem.Wrap(conflict, problem.Unavailable, "the numbers of enrollments are being corrected; try again").After(time.Second)
+}
+
+// renumber makes the next enrollment's number one behind every enrollment there is, and behind last. What this process
+// still has of a block is dropped: another process may have been given the same numbers.
+func (db *DB) renumber(ctx context.Context, last ra.ID) error {
+	db.numbers.Lock()
+	db.numbers.next = db.numbers.end
+	db.numbers.Unlock()
+	if last > 0 {
+		if err := db.engine.LiftID(ctx, seqEnrollment, int64(last)); err != nil {
+			return unavailable(err)
+		}
+	}
+	return unavailable(db.liftNumbers(ctx))
 }
 
 // RecordCertificate implements ca.Store. The intent was put in one commit with the enrollment, so it is still open exactly
@@ -134,6 +145,23 @@ func (db *DB) AbandonIntent(ctx context.Context, issuer string, serial ca.Serial
 		return err
 	}
 	db.engine.Wake(ctx, topicRevoked(issuer))
+	return nil
+}
+
+// RecordAbandoned implements ca.Store.
+func (db *DB) RecordAbandoned(ctx context.Context, in ca.Intent, at time.Time) error {
+	c := &ca.Certificate{Intent: in, State: ca.Abandoned, Revocation: &ca.Revocation{At: at.UTC().Truncate(time.Second), Actor: "system"}}
+	b := &Batch{
+		Conditions: []Condition{{Key: keyCertificate(in.Issuer, in.Serial), Want: Absent}},
+		Adds:       []Entry{revokedEntry(c), {Index: indexIssuers, Member: []byte(in.Issuer)}},
+	}
+	if err := b.putCertificate(c); err != nil {
+		return err
+	}
+	if err := db.commit(ctx, b); err != nil {
+		return err
+	}
+	db.engine.Wake(ctx, topicRevoked(in.Issuer))
 	return nil
 }
 

@@ -107,6 +107,9 @@ func (db *DB) Search(ctx context.Context, q ra.Query, now time.Time) (ra.Found, 
 	if q.Simple() && (q.Suffix == "" || counts[0] > ra.MaxCandidates) {
 		return db.searchOne(ctx, q, parts[0], counts[0])
 	}
+	if q.Simple() {
+		return db.searchNames(ctx, q, parts[0])
+	}
 	if counts[best] > ra.MaxCandidates {
 		return ra.Found{}, problem.New(problem.Malformed, "even the filter %s leaves %d enrollments, and at most %d are compared with the others; add a narrower filter: %s",
 			parts[best].filter, counts[best], ra.MaxCandidates, unused(parts))
@@ -150,6 +153,21 @@ func lastID(m []byte) (ra.ID, bool) {
 		return 0, false
 	}
 	return ra.ID(binary.BigEndian.Uint64(m[len(m)-8:])), true
+}
+
+// searchNames lists the enrollments with a name in a span. The members alone say which they are, so that only the page's own
+// records are read.
+func (db *DB) searchNames(ctx context.Context, q ra.Query, s span) (ra.Found, error) {
+	ids, err := db.candidates(ctx, s)
+	if err != nil {
+		return ra.Found{}, err
+	}
+	if q.Newest {
+		slices.Reverse(ids)
+	}
+	begin := min(q.Offset, len(ids))
+	list, err := db.enrollments(ctx, ids[begin:min(begin+q.Limit, len(ids))])
+	return ra.Found{Enrollments: list, Total: int64(len(ids))}, err
 }
 
 // searchMany reads every candidate, in pages, and keeps those for which all filters hold.
