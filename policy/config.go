@@ -95,6 +95,10 @@ type Config struct {
 	// ProofLifetime is how long after its validation a proof may be used for issuance. Default 24 h. In public mode held
 	// to the limits' table as Validity is.
 	ProofLifetime time.Duration
+	// Own makes this the profile of the gateway's own certificate: the principal [System] alone may use it, for names that
+	// AllowNames lists one by one, and a proof is that they are configured ([Configured]). It belongs to the program:
+	// nothing that an operator writes and nothing that a client sends sets it.
+	Own bool
 	// PrivateRanges are the special-purpose ranges that validation may enter. Loopback, link-local, multicast and
 	// unspecified addresses are refused here, because validation never enters them. Empty in public mode.
 	PrivateRanges []netip.Prefix

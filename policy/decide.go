@@ -56,6 +56,8 @@ func (p *Profile) checkRequester(r Request) error {
 	switch {
 	case r.Requester.Org <= 0 || r.Requester.Principal == "" || r.Requester.Principal == acmePrincipal:
 		return problem.New(problem.Unauthorized, "the request belongs to nobody")
+	case p.own != (r.Requester.Principal == System):
+		return problem.New(problem.Unauthorized, "the profile %q is not the requester's to use", p.name)
 	case r.Now.IsZero():
 		return fmt.Errorf("policy: a request without a time")
 	case r.ProfileHash != "" && r.ProfileHash != p.hash:

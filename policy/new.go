@@ -87,13 +87,38 @@ func (p *Profile) setTimes(c *checker, cfg Config) {
 
 // setMethods reads the validation methods.
 func (p *Profile) setMethods(c *checker, cfg Config) {
+	p.own = cfg.Own
+	if p.own {
+		p.setOwn(c, cfg)
+		return
+	}
 	p.methods = slices.Compact(slices.Sorted(slices.Values(cfg.DCVMethods)))
 	if len(p.methods) == 0 {
 		p.methods = []dcv.Method{dcv.HTTP01}
 	}
 	for _, m := range p.methods {
-		if _, known := provable(m); !known {
+		if _, known := provable(m); !known || m == Configured {
 			c.refuse("dcv_methods", "%q is no validation method of this gateway; known is %q", m, dcv.HTTP01)
+		}
+	}
+}
+
+// setOwn holds the profile of the gateway's own certificate to names that are listed one by one.
+func (p *Profile) setOwn(c *checker, cfg Config) {
+	p.methods = []dcv.Method{Configured}
+	switch {
+	case p.public:
+		c.refuse("mode", "the gateway's own certificate is issued without a validation, which public trust does not allow")
+	case len(cfg.DCVMethods) > 0:
+		c.refuse("dcv_methods", "the gateway's own certificate has no validation; leave it empty")
+	case len(cfg.AllowNames) == 0:
+		c.refuse("allow_names", "the gateway's own names are missing; list each")
+	}
+	for _, name := range cfg.AllowNames {
+		_, dns := identifier.ParseDNS(name)
+		_, ip := identifier.ParseIP(name)
+		if dns != nil && ip != nil || strings.HasPrefix(name, "*") {
+			c.refuse("allow_names", "%q is no name or address of the gateway itself; list each", name)
 		}
 	}
 }

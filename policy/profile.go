@@ -16,7 +16,7 @@ import (
 // Profile is a [Config] that was checked once, with its defaults filled in. It is immutable and safe for concurrent use.
 type Profile struct {
 	name, description, issuer string
-	public                    bool
+	public, own               bool
 	validity, backdate        time.Duration
 
 	keyTypes    []KeyType

@@ -12,6 +12,13 @@ import (
 // acmePrincipal begins the principal of an ACME account; its number follows.
 const acmePrincipal = "acme:"
 
+// System is the principal of the gateway itself.
+const System = "system"
+
+// Configured is the method of a proof that nothing was asked for: the operator's configuration says which names are the
+// gateway's own ([Config.Own]). It is no validation, so no door offers it and no other profile takes it.
+const Configured dcv.Method = "configured"
+
 // maxSkew is how far a proof's time may lie ahead of ours: another gateway made it, by its own clock. Offsets beyond this
 // stop issuance altogether.
 const maxSkew = 30 * time.Second
@@ -28,6 +35,8 @@ func provable(m dcv.Method) (scope, bool) {
 	case dcv.HTTP01:
 		// Baseline Requirements 3.2.2.4.19: control of a web server shows nothing about other hosts below the name.
 		return scope{addresses: true}, true // RFC 8738, section 4
+	case Configured:
+		return scope{addresses: true}, true
 	default:
 		return scope{}, false
 	}

@@ -26,8 +26,11 @@ const MaxID ID = 1<<31 - 1
 // Door is the protocol an enrollment came in by.
 type Door string
 
-// The doors that are built.
-const DoorACME Door = "acme"
+// The doors that are built, and the gateway itself, which needs none: it asks for its own listener's certificate.
+const (
+	DoorACME   Door = "acme"
+	DoorSystem Door = "system"
+)
 
 // Claim is a door's own name for an enrollment: unique within (Door, Scope), made in the commit that creates it.
 type Claim struct {
