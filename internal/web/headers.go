@@ -35,6 +35,12 @@ func RetryAfter(h http.Header, d time.Duration) {
 	h.Set("Retry-After", strconv.FormatInt(seconds, 10))
 }
 
+// Unavailable answers for handlers that are not there at the moment: 503, a problem document, and when to come back.
+func Unavailable(w http.ResponseWriter, after time.Duration) {
+	RetryAfter(w.Header(), after)
+	writeProblem(w, http.StatusServiceUnavailable, "the gateway is being brought up to date; nothing was lost, try again")
+}
+
 // writeProblem answers where no handler did, as a problem document without a type of its own (RFC 9457, 4.2.1).
 func writeProblem(w http.ResponseWriter, status int, detail string) {
 	doc, err := json.Marshal(struct {

@@ -45,9 +45,19 @@ type Config struct {
 	// Known is what Engine.Position said when the caller last used this store. The zero Position accepts any store.
 	Known Position
 
+	// WentBack, if set, is told of each time the store is found to have gone back. It is called with locks held and must
+	// return at once.
+	WentBack func(*WentBackError)
+
 	// Dial replaces the dialer, below TLS. Nil: net.Dialer.
 	Dial func(ctx context.Context, network, addr string) (net.Conn, error)
 	Log  *slog.Logger // nil: discarded
+}
+
+// Check says what is wrong with a configuration, without connecting.
+func (c Config) Check() error {
+	_, err := c.withDefaults()
+	return err
 }
 
 var nameSyntax = regexp.MustCompile(`^[A-Za-z0-9._-]{1,64}$`)

@@ -95,8 +95,12 @@ func (e *Engine) settle(asked, found Position, forks []fork) error {
 	known := e.position
 	if known.Epoch != "" {
 		if why := lost(known, asked, found, forks); why != "" {
-			e.wentBack = &WentBackError{Known: known, Found: found, Why: why}
-			return e.wentBack
+			back := &WentBackError{Known: known, Found: found, Why: why}
+			e.wentBack = back
+			if e.cfg.WentBack != nil {
+				e.cfg.WentBack(back)
+			}
+			return back
 		}
 	}
 	e.wentBack = nil

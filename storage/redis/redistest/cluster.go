@@ -85,24 +85,44 @@ func (c *Cluster) Owner(key string) *Server {
 	return nil
 }
 
-// Failover makes a replica of s take over in good order, and waits for it.
-func (c *Cluster) Failover(s *Server) {
-	c.t.Helper()
+// Replica is a node that follows s, or nil.
+func (c *Cluster) Replica(s *Server) *Server {
 	_, port, _ := net.SplitHostPort(s.Addr)
 	for _, replica := range c.Nodes() {
 		role, err := replica.client.Do(context.Background(), "ROLE").Slice()
-		if err != nil || len(role) < 3 || role[0] != "slave" || fmt.Sprint(role[2]) != port {
-			continue
+		if err == nil && len(role) >= 3 && role[0] == "slave" && fmt.Sprint(role[2]) == port {
+			return replica
 		}
-		var asked time.Time
-		until(c.t, "a failover", func() bool {
-			if time.Since(asked) > 2*time.Second { // the other masters vote only so often, and an attempt that failed ends by itself
-				asked = time.Now()
-				_ = replica.client.Do(context.Background(), "CLUSTER", "FAILOVER").Err()
-			}
-			return replica.Role() == "master" && s.Role() != "master"
-		})
-		return
 	}
-	c.t.Fatalf("%s has no replica", s.Addr)
+	return nil
+}
+
+// WaitFailover returns when another node than old serves the slot of a key.
+func (c *Cluster) WaitFailover(key string, old *Server) {
+	c.t.Helper()
+	until(c.t, "a failover", func() bool {
+		for _, s := range c.Nodes() {
+			if s != old && s.Role() == "master" && s.client.Exists(context.Background(), key).Err() == nil {
+				return true
+			}
+		}
+		return false
+	})
+}
+
+// Failover makes a replica of s take over in good order, and waits for it.
+func (c *Cluster) Failover(s *Server) {
+	c.t.Helper()
+	replica := c.Replica(s)
+	if replica == nil {
+		c.t.Fatalf("%s has no replica", s.Addr)
+	}
+	var asked time.Time
+	until(c.t, "a failover", func() bool {
+		if time.Since(asked) > 2*time.Second { // the other masters vote only so often, and an attempt that failed ends by itself
+			asked = time.Now()
+			_ = replica.client.Do(context.Background(), "CLUSTER", "FAILOVER").Err()
+		}
+		return replica.Role() == "master" && s.Role() != "master"
+	})
 }

@@ -210,6 +210,21 @@ func (s *Server) Restart() {
 	}
 }
 
+// Empty removes what a server that was ended had on disk, except for its configuration.
+func (s *Server) Empty() {
+	s.t.Helper()
+	for _, name := range []string{"appendonlydir", "dump.rdb"} {
+		if err := os.RemoveAll(filepath.Join(s.Dir, name)); err != nil {
+			s.t.Fatal(err)
+		}
+	}
+}
+
+// Cut breaks the connections of all clients but replicas and this package.
+func (s *Server) Cut() error {
+	return s.client.ClientKillByFilter(context.Background(), "TYPE", "normal", "SKIPME", "yes").Err()
+}
+
 func (s *Server) send(sig os.Signal) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

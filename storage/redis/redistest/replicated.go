@@ -97,6 +97,15 @@ func (r *Replicated) WaitFailover(old *Server) {
 	until(r.t, "a failover", func() bool { now := r.Primary(); return now != old && now.Role() == "master" })
 }
 
+// WaitWhole returns when the sentinels name a primary that serves as one and has its replica.
+func (r *Replicated) WaitWhole() {
+	r.t.Helper()
+	until(r.t, "a primary with its replica", func() bool {
+		now := r.Primary()
+		return now.Role() == "master" && now.Field("connected_slaves") == "1" && strings.Contains(now.Field("slave0"), "state=online")
+	})
+}
+
 // Failover makes the sentinels promote the replica, without a crash, and waits for it.
 func (r *Replicated) Failover() {
 	r.t.Helper()
