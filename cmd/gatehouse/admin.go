@@ -35,12 +35,17 @@ const (
 
 type peerKey struct{}
 
-// admin answers the operator's commands.
+// operatorDoor is the socket's server: it hands each request to the core that is in service.
+type operatorDoor struct {
+	core func() *core // nil while there is none
+	log  *slog.Logger
+}
+
+// admin answers the operator's commands, one request on one core.
 type admin struct {
 	registrar   *ra.Registrar
 	certificate func(ctx context.Context, issuer string, serial ca.Serial) (*ca.Certificate, error)
 	now         func() time.Time
-	log         *slog.Logger
 }
 
 // listenAdmin opens the socket, in place of one that a dead process left behind. The store's lock is held by now, so no
@@ -63,12 +68,12 @@ func listenAdmin(folder string) (net.Listener, error) {
 }
 
 // server is the HTTP server for the socket's listener.
-func (a *admin) server() *http.Server {
+func (d *operatorDoor) server() *http.Server {
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET /enrollments", a.serve(a.list))
-	mux.HandleFunc("GET /enrollments/{id}", a.serve(a.get))
-	mux.HandleFunc("GET /serials/{serial}", a.serve(a.bySerial))
-	mux.HandleFunc("POST /serials/{serial}/revoke", a.serve(a.revoke))
+	mux.HandleFunc("GET /enrollments", d.serve((*admin).list))
+	mux.HandleFunc("GET /enrollments/{id}", d.serve((*admin).get))
+	mux.HandleFunc("GET /serials/{serial}", d.serve((*admin).bySerial))
+	mux.HandleFunc("POST /serials/{serial}/revoke", d.serve((*admin).revoke))
 	return &http.Server{
 		Handler: http.MaxBytesHandler(mux, 1<<16), ReadTimeout: 10 * time.Second, WriteTimeout: 30 * time.Second,
 		ConnContext: func(ctx context.Context, c net.Conn) context.Context {
@@ -97,21 +102,14 @@ func peer(c net.Conn) string {
 }
 
 // serve adapts a method to HTTP: the caller, the error's form, JSON.
-func (a *admin) serve(handle func(caller auth.Caller, r *http.Request) (any, error)) http.HandlerFunc {
+func (d *operatorDoor) serve(handle func(a *admin, caller auth.Caller, r *http.Request) (any, error)) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		principal, _ := r.Context().Value(peerKey{}).(string)
-		var answer any
-		var err error
-		if principal == "" {
-			err = problem.New(problem.Unauthorized, "the kernel does not say who is calling")
-		} else {
-			answer, err = handle(ra.Operator(principal), r)
-		}
+		answer, err := d.answer(handle, r)
 		w.Header().Set("Content-Type", "application/json")
 		if err != nil {
 			p := problem.From(err)
 			if p.Kind == problem.Internal {
-				a.log.Error("admin request failed", "path", r.URL.Path, "error", err)
+				d.log.Error("admin request failed", "path", r.URL.Path, "error", err)
 				p = problem.New(problem.Internal, "the gateway met an error that its log describes")
 			}
 			w.WriteHeader(adminStatus(p.Kind))
@@ -119,6 +117,19 @@ func (a *admin) serve(handle func(caller auth.Caller, r *http.Request) (any, err
 		}
 		json.NewEncoder(w).Encode(answer)
 	}
+}
+
+func (d *operatorDoor) answer(handle func(a *admin, caller auth.Caller, r *http.Request) (any, error), r *http.Request) (any, error) {
+	principal, _ := r.Context().Value(peerKey{}).(string)
+	if principal == "" {
+		return nil, problem.New(problem.Unauthorized, "the kernel does not say who is calling")
+	}
+	c := d.core()
+	if c == nil || !c.entrance.enter() {
+		return nil, problem.Wrap(errNoCore, problem.Unavailable, "%v; try again in a few seconds", errNoCore).After(reopenLast)
+	}
+	defer c.entrance.inside.Done()
+	return handle(&admin{registrar: c.registrar, certificate: c.db.Certificate, now: c.clock.Now}, ra.Operator(principal), r)
 }
 
 type adminError struct {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -8,22 +9,19 @@ import (
 	"log/slog"
 	"maps"
 	"net"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/miekg/dns"
 
-	"github.com/gatehouse-ca/gatehouse/audit"
 	"github.com/gatehouse-ca/gatehouse/internal/web"
-	"github.com/gatehouse-ca/gatehouse/storage/embedded"
 )
 
 // checkCmd says, a line each, whether a gateway with this configuration would work here.
 type checkCmd struct {
 	Config string `help:"Configuration file." short:"c" type:"path" required:""`
+	Data   string `help:"Data folder, instead of the file's." type:"path"`
 	JSON   bool   `help:"Print JSON."`
 }
 
@@ -39,6 +37,7 @@ func (c *checkCmd) Run(ctx context.Context, s streams) error {
 	if err != nil {
 		return err
 	}
+	file.Data = cmp.Or(c.Data, file.Data)
 	settings, err := file.settings(slog.New(slog.DiscardHandler))
 	if err != nil {
 		return err
@@ -46,13 +45,14 @@ func (c *checkCmd) Run(ctx context.Context, s streams) error {
 	results := []checkResult{{"configuration", true, c.Config + " is well-formed"}}
 	results = append(results, checkIssuers(settings)...)
 	results = append(results, checkProfiles(settings)...)
-	if running(settings.folder) {
-		results = append(results, checkResult{"data folder", true, "held by the running gateway, as are the ports; what it holds is not looked into"})
-	} else {
-		results = append(results, checkState(settings)...)
+	serving := running(settings.folder)
+	results = append(results, checkCertificate(settings, serving, time.Now()))
+	results = append(results, checkState(ctx, settings, serving)...)
+	if !serving {
 		results = append(results, checkPorts(settings)...)
 	}
 	results = append(results, checkResolvers(ctx, settings)...)
+	results = append(results, checkReached(ctx, settings, serving)...)
 	if c.JSON {
 		err = writeJSON(s.out, results)
 	} else {
@@ -114,74 +114,6 @@ func checkProfiles(s *settings) []checkResult {
 		out = append(out, r)
 	}
 	return out
-}
-
-// running reports whether a gateway answers on a folder's admin socket.
-func running(folder string) bool {
-	c, err := net.Dial("unix", filepath.Join(folder, adminSocket))
-	if err != nil {
-		return false
-	}
-	c.Close()
-	return true
-}
-
-// writable tries to make a file in a folder, or in the nearest folder above it that exists.
-func writable(folder string) error {
-	for {
-		f, err := os.CreateTemp(folder, ".gatehouse-check-*")
-		if err == nil {
-			return errors.Join(f.Close(), os.Remove(f.Name()))
-		}
-		if !errors.Is(err, os.ErrNotExist) || folder == filepath.Dir(folder) {
-			return err
-		}
-		folder = filepath.Dir(folder)
-	}
-}
-
-// checkState opens store and journal without changing them, or says who holds them.
-func checkState(s *settings) []checkResult {
-	store, journal := filepath.Join(s.folder, "store"), filepath.Join(s.folder, "journal")
-	hasStore, err := holdsFiles(store, "*")
-	if err != nil {
-		return []checkResult{{"data folder", false, err.Error()}}
-	}
-	hasJournal, err := holdsFiles(journal, journalFiles)
-	switch {
-	case err != nil:
-		return []checkResult{{"data folder", false, err.Error()}}
-	case !hasStore && !hasJournal:
-		if err := writable(s.folder); err != nil {
-			return []checkResult{{"data folder", false, err.Error()}}
-		}
-		return []checkResult{{"data folder", true, s.folder + " is empty; the first start makes store and journal"}}
-	case !hasJournal:
-		return []checkResult{{"data folder", false, s.folder + " holds a store but no journal; restore it, or start once with --new-journal if it is lost for good"}}
-	case !hasStore:
-		return []checkResult{{"data folder", true, s.folder + " holds a journal but no store; the next start makes the store from it"}, checkJournal(journal)}
-	}
-	return []checkResult{checkStore(store), checkJournal(journal)}
-}
-
-func checkStore(folder string) checkResult {
-	e, err := embedded.Open(embedded.Config{Dir: folder})
-	if err != nil {
-		return checkResult{"store", false, err.Error()}
-	}
-	h := e.Health(context.Background())
-	if err := errors.Join(h.Err, e.Close()); err != nil {
-		return checkResult{"store", false, err.Error()}
-	}
-	return checkResult{"store", true, h.Durability}
-}
-
-func checkJournal(folder string) checkResult {
-	report, err := audit.Verify(folder)
-	if err != nil {
-		return checkResult{"journal", false, err.Error()}
-	}
-	return checkResult{"journal", true, fmt.Sprintf("%d entries, the chain is whole, end %s", report.Entries, report.Head)}
 }
 
 // checkPorts opens every listener for a moment.

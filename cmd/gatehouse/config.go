@@ -23,6 +23,9 @@ type fileConfig struct {
 	// file system. At most about 90 characters, because of the socket.
 	Data string `yaml:"data"`
 
+	// Store is where the state is that gateways share. Without it the store is in the data folder, for this gateway alone.
+	Store *storeConfig `yaml:"store"`
+
 	// PublicURLs are the URLs by which clients reach the gateway, without a trailing slash, for example
 	// https://ca.example.com. The first is written into every answer; all are accepted in requests. They are never taken
 	// from a request.
@@ -43,6 +46,10 @@ type fileConfig struct {
 	// AdminListen is the address of metrics and profiling, on loopback. Default 127.0.0.1:9464; "off" opens none.
 	AdminListen string `yaml:"admin_listen"`
 
+	// DrainDelay is how long a gateway that was told to stop goes on serving while /readyz says that it stops, so that a
+	// balancer that asks for it turns away in time. Default 0s.
+	DrainDelay duration `yaml:"drain_delay"`
+
 	// Organisations are the tenants. The first is the one behind /acme/directory.
 	Organisations []orgConfig              `yaml:"organisations"`
 	Issuers       map[string]issuerConfig  `yaml:"issuers"`
@@ -54,10 +61,61 @@ type fileConfig struct {
 	source *source // where the words stand, for errors found later
 }
 
-// tlsConfig names the certificate of the listener, PEM files that are read again when they change.
+// tlsConfig is the certificate of the listener. Either it is in PEM files, which are read again when they change, or the
+// gateway issues it itself, keeps it in the data folder and renews it after two thirds of its life.
 type tlsConfig struct {
 	Cert string `yaml:"cert"` // leaf first, then its chain
 	Key  string `yaml:"key"`  // mode 0600
+
+	// Issuer and Names make it the gateway's own: a name under issuers, which must not serve public trust, and the names and
+	// addresses by which clients reach the gateway, those of public_urls first of all. No wildcards. They are not validated.
+	Issuer   string   `yaml:"issuer"`
+	Names    []string `yaml:"names"`
+	Validity duration `yaml:"validity"` // of the gateway's own; default 30d, at least 1h
+}
+
+// storeConfig says where the gateway's state is. Without it, or empty, it is embedded: in the folder "store" of the data
+// folder, for this gateway alone.
+type storeConfig struct {
+	Redis *redisConfig `yaml:"redis"`
+}
+
+// redisConfig is a Redis that any number of gateways share: one server, a primary behind Sentinel, or a Cluster. The gateway
+// refuses a server that would not keep what it acknowledged: it needs appendonly yes, appendfsync always and
+// maxmemory-policy noeviction.
+type redisConfig struct {
+	// Addresses are host:port: of the server; with master_name of the sentinels; with cluster of some nodes.
+	Addresses []string `yaml:"addresses"`
+	// MasterName is the name by which the sentinels know the primary.
+	MasterName string `yaml:"master_name"`
+	// Cluster says that the addresses are nodes of a Redis Cluster; the deployment lies in one of its slots.
+	Cluster bool `yaml:"cluster"`
+	// Name of the deployment, in every key: deployments of different names may share a server. Default gatehouse.
+	Name string `yaml:"name"`
+
+	Username string `yaml:"username"` // of the ACL user; without it the default user
+	// Password is a file of mode 0600 or env:NAME, never the password itself; so is SentinelPassword.
+	Password         string    `yaml:"password"`
+	SentinelUsername string    `yaml:"sentinel_username"` // the same for the sentinels
+	SentinelPassword string    `yaml:"sentinel_password"`
+	TLS              *redisTLS `yaml:"tls"`
+
+	// MinReplicas must have a commit before it is acknowledged. Set it to 1 at least wherever there are replicas: without it
+	// a failover loses what was acknowledged last.
+	MinReplicas    int      `yaml:"min_replicas"`
+	ReplicaTimeout duration `yaml:"replica_timeout"` // how long to wait for them; default 1s
+	// AllowEverySec accepts appendfsync everysec, with which a crash of the server loses two seconds of acknowledged commits.
+	AllowEverySec bool     `yaml:"allow_everysec"`
+	Timeout       duration `yaml:"timeout"`     // of one round trip; default 3s
+	Connections   int      `yaml:"connections"` // at most so many; default 64
+}
+
+// redisTLS is how Redis is spoken to over TLS; empty, it trusts the system's roots.
+type redisTLS struct {
+	CA         string `yaml:"ca"`          // PEM of the roots to trust instead
+	Cert       string `yaml:"cert"`        // PEM of a client certificate
+	Key        string `yaml:"key"`         // its key, mode 0600
+	ServerName string `yaml:"server_name"` // default: the host of each address
 }
 
 // httpConfig is what relying parties reach without TLS.
@@ -221,9 +279,8 @@ func (c *fileConfig) require() error {
 	need(c.Listen != "", "listen", "listen: :443")
 	need(c.HTTP.Listen != "", "http.listen", "http: {listen: :80, url: http://ca.example.com}")
 	need(c.HTTP.URL != "", "http.url", "http: {listen: :80, url: http://ca.example.com}")
-	if c.TLS != nil {
-		need(c.TLS.Cert != "", "tls.cert", "tls: {cert: tls.pem, key: tls.key}")
-		need(c.TLS.Key != "", "tls.key", "tls: {cert: tls.pem, key: tls.key}")
+	if err := c.requireTLS(need); err != nil {
+		faults = append(faults, err)
 	}
 	need(len(c.Organisations) > 0, "organisations", "organisations: [{id: 1, slug: main, name: Main}]")
 	need(len(c.Issuers) > 0, "issuers", "issuers: {main: {chain: issuer.pem, key: issuer.key}}")

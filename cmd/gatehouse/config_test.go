@@ -51,7 +51,7 @@ func TestConfigFaults(t *testing.T) {
 	}
 	inProfile := func(words string) string { return replace("validity: 90d", "validity: 90d, "+words) }
 	for _, fault := range []struct{ name, text, at, says string }{
-		{"unknown word", replace("listen: 127", "listn: 127"), "3:1", `"listn" is not known here; the words are data, public_urls, listen, .*`},
+		{"unknown word", replace("listen: 127", "listn: 127"), "3:1", `"listn" is not known here; the words are data, store, public_urls, listen, .*`},
 		{"unknown word in a profile", replace("validity", "validty"), "7:32", `"validty" is not known here; the words are description, issuer, .*, private_ranges`},
 		{"unknown word in a list", replace("slug", "slg"), "5:25", `"slg" is not known here; the words are id, slug, name, profiles`},
 		{"unknown word in an issuer", replace("chain:", "chains:"), "6:18", `"chains" is not known here; the words are chain, alternates, key, concurrency, sign_timeout`},

@@ -10,12 +10,14 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/gatehouse-ca/gatehouse/auth"
 	"github.com/gatehouse-ca/gatehouse/ca"
 	"github.com/gatehouse-ca/gatehouse/dcv"
 	"github.com/gatehouse-ca/gatehouse/policy"
+	"github.com/gatehouse-ca/gatehouse/storage/redis"
 	"github.com/gatehouse-ca/gatehouse/testca"
 )
 
@@ -28,7 +30,17 @@ type devFlags struct {
 	Resolver    string `group:"Throw-away gateway" help:"DNS server, host:port. Without it every name is 127.0.0.1."`
 	PlainHTTP   bool   `group:"Throw-away gateway" name:"plain-http" help:"Serve the doors without TLS."`
 
+	PublicURL string `group:"Throw-away gateway" name:"public-url" help:"URL by which clients reach the doors, if that is not --listen: of a balancer, for example."`
+	HTTPURL   string `group:"Throw-away gateway" name:"http-url" help:"The same for --http-listen."`
+
+	Redis            string `group:"Throw-away gateway" placeholder:"HOST:PORT,…" help:"Keep the state in this Redis instead of the data folder; with --redis-master the addresses are the sentinels', with --redis-cluster some nodes'."`
+	RedisMaster      string `group:"Throw-away gateway" help:"The name by which the sentinels know the primary."`
+	RedisCluster     bool   `group:"Throw-away gateway" help:"The Redis is a Cluster."`
+	RedisName        string `group:"Throw-away gateway" help:"The deployment's name in every key; deployments of different names share a Redis (gatehouse)."`
+	RedisMinReplicas int    `group:"Throw-away gateway" help:"Replicas that must have a commit before it is acknowledged (0)."`
+
 	DieAt   string `hidden:"" help:"Tests: end the process without warning: step=N:COUNT, before=KEY:COUNT or after=KEY:COUNT."`
+	StopAt  string `hidden:"" help:"Tests: the same, but stop it until SIGCONT."`
 	Witness string `hidden:"" help:"Tests: append everything that the signer is given to this file."`
 }
 
@@ -114,13 +126,16 @@ func devSettings(folder string, f devFlags, h *testca.Hierarchy, resolver string
 	s := &settings{
 		folder: folder, listen: f.Listen, httpListen: f.HTTPListen, adminListen: f.AdminListen,
 		organisations: organisations, allowed: func(auth.OrgID, string) bool { return true },
-		issuers:  []ca.Issuer{issuer("dev", "http://"+f.HTTPListen, append(h.Chain(), h.Root.Certificate), backend, 0, 0)},
+		issuers:  []ca.Issuer{issuer("dev", cmp.Or(f.HTTPURL, "http://"+f.HTTPListen), append(h.Chain(), h.Root.Certificate), backend, 0, 0)},
 		profiles: map[string]*policy.Profile{"dev": profile}, defaultProfile: "dev",
 		validation: dcv.Config{
 			Resolver: dcv.ResolverConfig{Servers: []string{resolver}}, HTTPPort: f.HTTP01Port, AllowLoopback: true,
 			MaxConcurrent: 512, MaxPerTarget: 512, // every name is one machine here
 		},
 		log: log,
+	}
+	if s.redis, err = f.redisConfig(); err != nil {
+		return nil, err
 	}
 	scheme := "https"
 	if f.PlainHTTP {
@@ -129,10 +144,30 @@ func devSettings(folder string, f devFlags, h *testca.Hierarchy, resolver string
 		return nil, err
 	}
 	s.publicURLs = []string{scheme + "://" + f.Listen}
+	if f.PublicURL != "" {
+		if err := plainURL(f.PublicURL, "https", "http"); err != nil {
+			return nil, fmt.Errorf("--public-url: %w", err)
+		}
+		s.publicURLs = []string{f.PublicURL, s.publicURLs[0]}
+	}
 	if host, port, err := net.SplitHostPort(f.Listen); err == nil && host == "127.0.0.1" {
 		s.publicURLs = append(s.publicURLs, scheme+"://localhost:"+port)
 	}
-	return s, s.dieAt(f.DieAt)
+	return s, errors.Join(s.dieAt(f.DieAt), s.stopAt(f.StopAt))
+}
+
+// redisConfig is the store that the flags name, nil for the embedded one.
+func (f devFlags) redisConfig() (*redis.Config, error) {
+	if f.Redis == "" {
+		if f.RedisMaster != "" || f.RedisCluster || f.RedisName != "" || f.RedisMinReplicas != 0 {
+			return nil, errors.New("--redis-master, --redis-cluster, --redis-name and --redis-min-replicas go with --redis HOST:PORT")
+		}
+		return nil, nil
+	}
+	c := &redis.Config{
+		Addrs: strings.Split(f.Redis, ","), MasterName: f.RedisMaster, Cluster: f.RedisCluster, Name: f.RedisName, MinReplicas: f.RedisMinReplicas,
+	}
+	return c, c.Check()
 }
 
 // devTLS is a certificate for the listener from the throw-away hierarchy. It is good for a day, as is everything here.

@@ -15,6 +15,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -37,10 +38,11 @@ func TestMain(m *testing.M) {
 type world struct {
 	t      testing.TB
 	data   string
-	doors  string // host:port of the ACME door
-	plain  string // host:port of CRLs and health
-	admin  string // host:port of metrics
-	http01 uint16 // the port that validations contact
+	doors  string   // host:port of the ACME door
+	plain  string   // host:port of CRLs and health
+	admin  string   // host:port of metrics
+	http01 uint16   // the port that validations contact
+	args   []string // further arguments of every gateway here
 }
 
 // newWorld chooses a new folder and free ports. The folder is removed when the test ends.
@@ -119,7 +121,7 @@ func (w *world) tryStart(args ...string) (*instance, error) {
 	i.cmd = exec.Command("gatehouse", append([]string{
 		"serve", "--dev", "--data", w.data, "--listen", w.doors, "--http-listen", w.plain, "--admin-listen", w.admin,
 		"--http01-port", strconv.Itoa(int(w.http01)),
-	}, args...)...)
+	}, append(slices.Clone(w.args), args...)...)...)
 	i.cmd.Stderr = i.log
 	i.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL} // a test that panics leaves nothing behind
 	stdout, err := i.cmd.StdoutPipe()

@@ -11,12 +11,16 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"math/big"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"golang.org/x/crypto/acme"
 
 	"github.com/gatehouse-ca/gatehouse/audit"
 	"github.com/gatehouse-ca/gatehouse/ca"
@@ -24,17 +28,54 @@ import (
 	"github.com/gatehouse-ca/gatehouse/ra"
 	"github.com/gatehouse-ca/gatehouse/storage"
 	"github.com/gatehouse-ca/gatehouse/storage/embedded"
+	"github.com/gatehouse-ca/gatehouse/storage/redis"
 	"github.com/gatehouse-ca/gatehouse/testca"
 )
 
-// evidence is everything that a stopped gateway left behind.
+// scene is where the evidence lies that stopped gateways left behind: one, or several on one store.
+type scene struct {
+	hierarchy string // folder
+	open      func() (storage.Engine, error)
+	journals  []string
+	witnesses []string
+}
+
+// scene of one gateway with its own store.
+func (w *world) scene(witness string) scene {
+	return scene{
+		hierarchy: filepath.Join(w.data, "throw-away-ca"),
+		open: func() (storage.Engine, error) {
+			engine, err := embedded.Open(embedded.Config{Dir: filepath.Join(w.data, "store")})
+			if err != nil {
+				return nil, err
+			}
+			return engine, engine.Export(context.Background(), embedded.Visitor{}) // checks its own indexes on the way
+		},
+		journals: []string{filepath.Join(w.data, "journal")}, witnesses: []string{witness},
+	}
+}
+
+// scene of several gateways on one Redis.
+func (f *fleet) scene(c redis.Config) scene {
+	s := scene{
+		hierarchy: filepath.Join(f.worlds[0].data, "throw-away-ca"), witnesses: f.witnesses,
+		open: func() (storage.Engine, error) { return redis.Open(context.Background(), c) },
+	}
+	for _, w := range f.worlds {
+		s.journals = append(s.journals, filepath.Join(w.data, "journal"))
+	}
+	return s
+}
+
+// evidence is everything that stopped gateways left behind.
 type evidence struct {
 	t        testing.TB
+	close    func() error
 	db       *storage.DB
 	roots    *x509.CertPool
 	chain    *x509.CertPool
-	signed   [][]byte // to-be-signed certificates that the signer was given, in order
-	journal  []audit.Event
+	signed   [][]byte        // to-be-signed certificates that the signers were given, in order
+	journals [][]audit.Event // one for each gateway
 	enrolled []*ra.Enrollment
 	crl      *x509.RevocationList
 }
@@ -44,7 +85,13 @@ type evidence struct {
 // gateway must have stopped. Invariant 17 is the clients' to check, while a gateway runs.
 func judge(t testing.TB, w *world, witness string, clients []*history) {
 	t.Helper()
-	e := gather(t, w, witness)
+	judgeScene(t, w.scene(witness), clients)
+}
+
+func judgeScene(t testing.TB, s scene, clients []*history) {
+	t.Helper()
+	e := gather(t, s)
+	defer e.close()
 	e.signedIsRecorded()
 	e.issuedOnce()
 	e.journalled()
@@ -54,26 +101,32 @@ func judge(t testing.TB, w *world, witness string, clients []*history) {
 	e.nothingIsLeftOpen()
 }
 
-func gather(t testing.TB, w *world, witness string) *evidence {
+func gather(t testing.TB, s scene) *evidence {
 	t.Helper()
-	e := &evidence{t: t, signed: readWitness(t, witness)}
-	h, err := testca.Load(filepath.Join(w.data, "throw-away-ca"))
+	e := &evidence{t: t}
+	for _, witness := range s.witnesses {
+		e.signed = append(e.signed, readWitness(t, witness)...)
+	}
+	h, err := testca.Load(s.hierarchy)
 	must(t, err)
 	e.roots, e.chain = h.Pool(), x509.NewCertPool()
 	e.chain.AddCert(h.Intermediate.Certificate)
 
-	journal := filepath.Join(w.data, "journal")
-	if _, err := audit.Verify(journal); err != nil {
-		t.Fatalf("invariant 16: the journal does not verify: %v", err)
+	for _, journal := range s.journals {
+		if _, err := audit.Verify(journal); err != nil {
+			t.Fatalf("invariant 16: the journal does not verify: %v", err)
+		}
+		var events []audit.Event
+		for entry, err := range audit.All(journal) {
+			must(t, err)
+			events = append(events, entry.Event)
+		}
+		e.journals = append(e.journals, events)
 	}
-	for entry, err := range audit.All(journal) {
-		must(t, err)
-		e.journal = append(e.journal, entry.Event)
-	}
-	engine, err := embedded.Open(embedded.Config{Dir: filepath.Join(w.data, "store")})
+	engine, err := s.open()
 	must(t, err)
-	t.Cleanup(func() { engine.Close() })
-	must(t, engine.Export(context.Background(), embedded.Visitor{})) // checks its own indexes on the way
+	e.close = engine.Close
+	t.Cleanup(func() { engine.Close() }) // should it not come to its end
 	e.db, err = storage.Open(context.Background(), storage.Config{Engine: engine})
 	must(t, err)
 	for q := (ra.Query{Limit: 1000}); ; q.After = e.enrolled[len(e.enrolled)-1].ID {
@@ -92,10 +145,16 @@ func gather(t testing.TB, w *world, witness string) *evidence {
 	return e
 }
 
+// events are those of all journals.
+func (e *evidence) events() (all []audit.Event) { return slices.Concat(e.journals...) }
+
 // readWitness gives the certificates among what the signer was given: CRLs begin with another field (RFC 5280, 5.1).
 func readWitness(t testing.TB, path string) (certificates [][]byte) {
 	t.Helper()
 	text, err := os.ReadFile(path)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil // that gateway never started
+	}
 	must(t, err)
 	for line := range strings.Lines(string(text)) {
 		tbs, err := base64.StdEncoding.DecodeString(strings.TrimSpace(line))
@@ -131,7 +190,7 @@ func serialOf(t testing.TB, tbs []byte) *big.Int {
 func (e *evidence) signedIsRecorded() {
 	e.t.Helper()
 	announced := map[string]bool{}
-	for _, event := range e.journal {
+	for _, event := range e.events() {
 		if event.Kind == audit.WillSign {
 			announced[hex.EncodeToString(event.Hash)] = true
 		}
@@ -191,7 +250,7 @@ func (e *evidence) listed(serial ca.Serial) bool {
 func (e *evidence) issuedOnce() {
 	e.t.Helper()
 	issued := map[int64]int{}
-	for _, event := range e.journal {
+	for _, event := range e.events() {
 		if event.Kind != audit.WillSign {
 			continue
 		}
@@ -218,25 +277,41 @@ func (e *evidence) issuedOnce() {
 	}
 }
 
-// journalled is invariant 15: what was issued has its entries, in order.
+// journalled is invariant 15: what was issued has its entries, in order. A gateway may close or revoke what another one
+// announced.
 func (e *evidence) journalled() {
 	e.t.Helper()
-	last := map[string]audit.Kind{}
-	for _, event := range e.journal {
-		key := event.Issuer + "/" + event.Serial
-		switch event.Kind {
-		case audit.Signed, audit.Abandoned, audit.Revoked:
-			if last[key] == "" {
-				e.t.Errorf("invariant 15: %s of %s without a will-sign before", event.Kind, event.Serial)
-			}
-			last[key] = event.Kind
-		case audit.WillSign:
-			last[key] = event.Kind
+	announced, ended := map[string]bool{}, map[string]bool{}
+	for _, event := range e.events() {
+		if event.Kind == audit.WillSign {
+			announced[event.Issuer+"/"+event.Serial] = true
 		}
 	}
-	for key, kind := range last {
-		if kind == audit.WillSign {
-			e.t.Errorf("invariant 15: %s was announced, and the journal does not say what became of it", key)
+	for _, journal := range e.journals {
+		here := map[string]bool{}
+		for _, event := range journal {
+			key := event.Issuer + "/" + event.Serial
+			switch event.Kind {
+			case audit.WillSign:
+				here[key] = true
+			case audit.Signed:
+				if !here[key] {
+					e.t.Errorf("invariant 15: %s of %s without a will-sign before", event.Kind, event.Serial)
+				}
+				ended[key] = true
+			case audit.Abandoned:
+				ended[key] = true
+				fallthrough
+			case audit.Revoked:
+				if !announced[key] {
+					e.t.Errorf("invariant 15: %s of %s, which was never announced", event.Kind, event.Serial)
+				}
+			}
+		}
+	}
+	for key := range announced {
+		if !ended[key] {
+			e.t.Errorf("invariant 15: %s was announced, and no journal says what became of it", key)
 		}
 	}
 }
@@ -244,6 +319,14 @@ func (e *evidence) journalled() {
 // acknowledgedStays is invariants 5 and 19 from the client's side.
 func (e *evidence) acknowledgedStays(h *history) {
 	e.t.Helper()
+	if h.account != "" {
+		thumbprint, err := acme.JWKThumbprint(h.key.Public())
+		must(e.t, err)
+		account, err := e.db.AccountByKey(context.Background(), thumbprint)
+		if err != nil || !strings.HasSuffix(h.account, "/"+string(account.ID)) {
+			e.t.Errorf("invariant 19: the account %s was acknowledged and is lost: the store has %+v, %v", h.account, account, err)
+		}
+	}
 	if h.der == nil {
 		return
 	}

@@ -23,7 +23,9 @@ import (
 type cli struct {
 	Serve   serveCmd   `cmd:"" help:"Run the gateway."`
 	Demo    demoCmd    `cmd:"" help:"Watch a throw-away gateway issue, revoke and publish, in one command."`
+	Init    initCmd    `cmd:"" help:"Make a certificate authority and a configuration, in a new folder."`
 	Check   checkCmd   `cmd:"" help:"Check the configuration, the store, the issuers and the resolvers without serving."`
+	Health  healthCmd  `cmd:"" help:"Ask a running gateway whether it is ready."`
 	Cert    certCmd    `cmd:"" help:"List, show and revoke certificates of the running gateway."`
 	Audit   auditCmd   `cmd:"" help:"Verify the audit journal."`
 	Bench   benchCmd   `cmd:"" help:"Measure full ACME issuances beside a stateless floor."`

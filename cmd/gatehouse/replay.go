@@ -20,8 +20,8 @@ const (
 // replay brings the store up to the journal, then the journal up to the store. It reads the entries behind the store's
 // mark: after an orderly end none, after a crash the last half minute's, and all that a store lacks which went back or
 // was emptied. Nothing is served meanwhile.
-func (g *gateway) replay(ctx context.Context, folder string) error {
-	mark, err := g.checkMark(ctx, folder)
+func (c *core) replay(ctx context.Context, folder string) error {
+	mark, err := c.checkMark(ctx, folder)
 	if err != nil {
 		return err
 	}
@@ -34,7 +34,7 @@ func (g *gateway) replay(ctx context.Context, folder string) error {
 			abandoned[e.Event.Issuer+"/"+e.Event.Serial] = true
 		}
 	}
-	r := g.db.Replay(abandoned)
+	r := c.db.Replay(abandoned)
 	for e, err := range audit.After(folder, mark.Seq) {
 		if err != nil {
 			return fmt.Errorf("reading the journal: %w", err)
@@ -46,24 +46,24 @@ func (g *gateway) replay(ctx context.Context, folder string) error {
 	if err := r.End(ctx); err != nil {
 		return err
 	}
-	added, err := g.authority.CompleteJournal(ctx, audit.After(folder, mark.Seq))
+	added, err := c.authority.CompleteJournal(ctx, audit.After(folder, mark.Seq))
 	if err != nil {
 		return fmt.Errorf("completing the journal: %w", err)
 	}
 	if r.Changed > 0 || added > 0 {
-		g.settings.log.Warn("store and journal were brought together", "behind entry", mark.Seq, "given to the store", r.Changed, "given to the journal", added)
+		c.settings.log.Warn("store and journal were brought together", "behind entry", mark.Seq, "given to the store", r.Changed, "given to the journal", added)
 	}
-	return g.setMark(ctx, g.headMark())
+	return c.setMark(ctx, c.headMark())
 }
 
 // checkMark reads the store's mark of this journal and refuses a journal that is not the one that was marked.
-func (g *gateway) checkMark(ctx context.Context, folder string) (storage.Mark, error) {
-	mark, err := g.db.JournalMark(ctx, g.journal.ID())
+func (c *core) checkMark(ctx context.Context, folder string) (storage.Mark, error) {
+	mark, err := c.db.JournalMark(ctx, c.journal.ID())
 	if err != nil {
 		return mark, err
 	}
-	if mark.Seq == 0 {
-		return mark, g.checkForeign(ctx)
+	if mark.Seq == 0 { // the store knows nothing of it: a new gateway's, or the store was emptied
+		return mark, nil
 	}
 	for e, err := range audit.After(folder, mark.Seq-1) {
 		if err != nil {
@@ -77,17 +77,18 @@ func (g *gateway) checkMark(ctx context.Context, folder string) (storage.Mark, e
 	return mark, fmt.Errorf("the journal in %s ends before entry %d, which the store has marked: its end is missing; restore the newest copy of the journal", folder, mark.Seq)
 }
 
-// checkForeign refuses a journal of which the store knows nothing although it knows others, unless it has just begun.
-func (g *gateway) checkForeign(ctx context.Context) error {
-	others, err := g.db.Journals(ctx)
+// checkForeign refuses a journal of which the store knows nothing although it knows others, unless it has just begun. It is
+// for a folder that does not remember where it belongs.
+func (c *core) checkForeign(ctx context.Context) error {
+	others, err := c.db.Journals(ctx)
 	if err != nil || len(others) == 0 {
 		return err
 	}
-	if seq, _ := g.journal.Head(); seq <= 1 {
+	if seq, _ := c.journal.Head(); seq <= 1 {
 		return nil
 	}
 	return fmt.Errorf("the store in %s belongs to journal %s, not to journal %s that lies beside it; restore the one that belongs to it, or move this one away and start once with --new-journal",
-		g.settings.folder, strings.Join(others, ", "), g.journal.ID())
+		c.settings.folder, strings.Join(others, ", "), c.journal.ID())
 }
 
 // laggingMark is the journal's end at a moment.
@@ -96,20 +97,20 @@ type laggingMark struct {
 	storage.Mark
 }
 
-func (g *gateway) headMark() storage.Mark {
-	seq, hash := g.journal.Head()
+func (c *core) headMark() storage.Mark {
+	seq, hash := c.journal.Head()
 	return storage.Mark{Seq: seq, Hash: hash}
 }
 
 // advanceMark tells the store how far it surely has the journal.
-func (g *gateway) advanceMark(ctx context.Context) error {
+func (c *core) advanceMark(ctx context.Context) error {
 	now := time.Now()
-	head := g.headMark()
-	if n := len(g.marks); n == 0 && head != g.marked || n > 0 && g.marks[n-1].Mark != head {
-		g.marks = append(g.marks, laggingMark{now, head})
+	head := c.headMark()
+	if n := len(c.marks); n == 0 && head != c.marked || n > 0 && c.marks[n-1].Mark != head {
+		c.marks = append(c.marks, laggingMark{now, head})
 	}
 	settled := -1
-	for i, m := range g.marks {
+	for i, m := range c.marks {
 		if now.Sub(m.at) >= markLag {
 			settled = i
 		}
@@ -117,17 +118,17 @@ func (g *gateway) advanceMark(ctx context.Context) error {
 	if settled < 0 {
 		return nil
 	}
-	if err := g.setMark(ctx, g.marks[settled].Mark); err != nil {
+	if err := c.setMark(ctx, c.marks[settled].Mark); err != nil {
 		return err
 	}
-	g.marks = g.marks[settled+1:]
+	c.marks = c.marks[settled+1:]
 	return nil
 }
 
-func (g *gateway) setMark(ctx context.Context, m storage.Mark) error {
-	if err := g.db.SetJournalMark(ctx, g.journal.ID(), m); err != nil {
+func (c *core) setMark(ctx context.Context, m storage.Mark) error {
+	if err := c.db.SetJournalMark(ctx, c.journal.ID(), m); err != nil {
 		return fmt.Errorf("marking the journal's end in the store: %w", err)
 	}
-	g.marked = m
+	c.marked = m
 	return nil
 }

@@ -1,19 +1,22 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
 	"os"
 	"runtime/debug"
+
+	"github.com/gatehouse-ca/gatehouse/storage/redis"
 )
 
 // serveCmd runs the gateway until it is told to stop.
 type serveCmd struct {
 	Config     string `help:"Configuration file." short:"c" type:"path"`
 	Dev        bool   `help:"Run a throw-away gateway without a file: own hierarchy, embedded store, ports above 1024."`
-	Data       string `help:"With --dev: data folder that is kept; without it a temporary one is removed at the end." type:"path"`
+	Data       string `help:"Data folder, instead of the file's; with --dev one that is kept, where otherwise a temporary one is removed at the end." type:"path"`
 	NewJournal bool   `help:"Begin a new audit journal where the old one is lost for good."`
 	LogText    bool   `help:"Log text instead of JSON lines."`
 	LogLevel   string `help:"debug, info, warn or error." enum:"debug,info,warn,error" default:"info"`
@@ -33,13 +36,14 @@ func (c *serveCmd) Run(ctx context.Context, s streams) error {
 		return c.serveDev(ctx, s, log)
 	case c.Config == "":
 		return errors.New("name a configuration file with --config, or try --dev")
-	case c.Data != "" || c.devFlags.given():
-		return errors.New("the flags of a throw-away gateway (--data, --listen, --resolver and so on) go with --dev; with --config the file says it")
+	case c.devFlags.given():
+		return errors.New("the flags of a throw-away gateway (--listen, --resolver and so on) go with --dev; with --config the file says it")
 	}
 	file, err := readConfig(c.Config)
 	if err != nil {
 		return err
 	}
+	file.Data = cmp.Or(c.Data, file.Data)
 	settings, err := file.settings(log)
 	if err != nil {
 		return err
@@ -80,12 +84,14 @@ func runGateway(ctx context.Context, s *settings, ready func()) error {
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(gcPercent)
 	}
+	redis.RouteLog(s.log)
 	g, err := openGateway(ctx, s)
 	if err != nil {
 		return err
 	}
 	err = g.serve(ctx, func() {
-		s.log.Info("serving", "doors", g.listener.Addr().String(), "plain", g.plain.Addr().String(), "version", version(), "data", s.folder)
+		s.log.Info("serving", "doors", g.listener.Addr().String(), "plain", g.plain.Addr().String(), "version", version(), "data", s.folder,
+			"deployment", g.member.Deployment, "journal", g.member.Journal)
 		if ready != nil {
 			ready()
 		}

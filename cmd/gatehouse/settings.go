@@ -19,17 +19,23 @@ import (
 	"github.com/gatehouse-ca/gatehouse/ca"
 	"github.com/gatehouse-ca/gatehouse/dcv"
 	"github.com/gatehouse-ca/gatehouse/policy"
+	"github.com/gatehouse-ca/gatehouse/publish"
 	"github.com/gatehouse-ca/gatehouse/storage"
+	"github.com/gatehouse-ca/gatehouse/storage/redis"
 )
 
 // settings is everything a gateway is built from, checked: from a configuration file or for a throw-away gateway.
 type settings struct {
 	folder      string
 	newJournal  bool
+	redis       *redis.Config // nil: the embedded store
+	drainDelay  time.Duration // between turning unready and the end of the doors
 	publicURLs  []string
 	listen      string
-	tls         *tls.Config // nil: plain HTTP
+	tls         *tls.Config     // of files; nil with own, and for plain HTTP
+	own         *ownCertificate // nil: the listener has files, or no TLS
 	httpListen  string
+	httpURL     string // how relying parties reach httpListen
 	adminListen string // "": none
 
 	trustedProxies []netip.Prefix
@@ -56,10 +62,11 @@ type settings struct {
 // settings checks what the file says. It opens no listener, store or journal.
 func (c *fileConfig) settings(log *slog.Logger) (*settings, error) {
 	s := &settings{
-		folder: c.Data, publicURLs: c.PublicURLs, listen: c.Listen, httpListen: c.HTTP.Listen,
+		folder: c.Data, publicURLs: c.PublicURLs, listen: c.Listen, httpListen: c.HTTP.Listen, httpURL: c.HTTP.URL,
 		termsURL: c.ACME.TermsURL, website: c.ACME.Website,
 		orderLifetime: time.Duration(c.ACME.OrderLifetime), authorizationLifetime: time.Duration(c.ACME.AuthorizationLifetime),
 		crlLifetime: time.Duration(c.CRL.Lifetime), crlInterval: time.Duration(c.CRL.Interval), log: log,
+		drainDelay: time.Duration(c.DrainDelay),
 	}
 	if c.AdminListen != "off" {
 		s.adminListen = c.AdminListen
@@ -71,6 +78,8 @@ func (c *fileConfig) settings(log *slog.Logger) (*settings, error) {
 		}
 	}
 	var err error
+	s.redis, err = c.store()
+	fault(err)
 	fault(c.checkURLs())
 	s.trustedProxies, err = c.proxies()
 	fault(err)
@@ -88,15 +97,19 @@ func (c *fileConfig) settings(log *slog.Logger) (*settings, error) {
 	s.defaultProfile, err = c.defaultProfile()
 	fault(err)
 	fault(c.validation(s))
-	if c.TLS != nil {
+	if c.TLS != nil && c.TLS.Issuer == "" {
 		s.tls, err = c.TLS.config(log)
 		if err != nil {
 			fault(c.source.at("tls", err))
 		}
 	}
+	s.own, err = c.ownTLS(s)
+	fault(err)
 	if len(faults) == 0 {
-		_, err = newPublisher(&gateway{settings: s}) // makes nothing yet, but knows what it cannot work with
-		if err != nil {
+		// A publisher makes nothing yet, but knows what it cannot work with.
+		config := s.publishConfig()
+		config.Store, config.Sign = (*storage.DB)(nil), (*core)(nil).signList
+		if _, err = publish.New(config); err != nil {
 			fault(c.source.at("crl", err))
 		}
 	}

@@ -67,13 +67,22 @@ func (f *tlsFiles) load() error {
 	if err != nil {
 		return err
 	}
-	if _, err := ca.LoadKey(f.Key); err != nil { // also refuses a key that others may read
-		return err
-	}
-	pair, err := tls.LoadX509KeyPair(f.Cert, f.Key)
+	pair, err := loadPair(f.Cert, f.Key)
 	if err != nil {
-		return fmt.Errorf("%s and %s: %w", f.Cert, f.Key, err)
+		return err
 	}
 	f.current, f.stamp, f.looked = &pair, stamp, time.Now()
 	return nil
+}
+
+// loadPair reads a certificate, leaf first, and its key, which nobody else may be able to read.
+func loadPair(cert, key string) (tls.Certificate, error) {
+	if _, err := ca.LoadKey(key); err != nil { // also refuses a key that others may read
+		return tls.Certificate{}, err
+	}
+	pair, err := tls.LoadX509KeyPair(cert, key)
+	if err != nil {
+		return tls.Certificate{}, fmt.Errorf("%s and %s: %w", cert, key, err)
+	}
+	return pair, nil
 }

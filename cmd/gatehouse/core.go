@@ -1,0 +1,381 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/gatehouse-ca/gatehouse/acme"
+	"github.com/gatehouse-ca/gatehouse/audit"
+	"github.com/gatehouse-ca/gatehouse/ca"
+	"github.com/gatehouse-ca/gatehouse/dcv"
+	"github.com/gatehouse-ca/gatehouse/internal/web"
+	"github.com/gatehouse-ca/gatehouse/internal/work"
+	"github.com/gatehouse-ca/gatehouse/publish"
+	"github.com/gatehouse-ca/gatehouse/ra"
+	"github.com/gatehouse-ca/gatehouse/storage"
+	"github.com/gatehouse-ca/gatehouse/storage/redis"
+)
+
+const sweepEvery = 5 * time.Second
+
+// core is everything of a gateway that stands on its store: what is opened at the start, and opened anew when the store
+// went back. Its parts start in the order of its fields and stop in the reverse order.
+type core struct {
+	settings  *settings
+	engine    storage.Engine
+	journal   *audit.Journal
+	db        *storage.DB
+	member    membership // of the data folder
+	clock     *storeClock
+	work      *work.Group
+	authority *ca.Authority
+	registrar *ra.Registrar
+	validator *dcv.Validator
+	acme      *acme.Server
+	publisher *publish.Publisher
+	doors     http.Handler
+
+	ownTLS   *ownTLS            // looked after while the core runs; may be nil
+	before   *publish.Publisher // of the core that this one replaces, if any
+	own      []netip.AddrPort   // addresses of the gateway's listeners, which no validation contacts
+	wentBack chan error         // receives once when the store is found to have gone back
+	entrance entrance
+	marked   storage.Mark  // the journal's mark in the store
+	marks    []laggingMark // what it may become, oldest first; with marked, the sweep's alone while it runs
+
+	publishing     sync.WaitGroup
+	stopPublishing context.CancelFunc
+	closers        []func() error // in the order they were opened
+}
+
+// openCore opens store and journal, brings them together and builds everything up to, but not including, what runs by
+// itself. On an error what was opened is closed again. before is the publisher of the core that this one replaces, nil for
+// the first.
+func openCore(ctx context.Context, s *settings, own []netip.AddrPort, before *publish.Publisher) (_ *core, err error) {
+	c := &core{settings: s, own: own, before: before, wentBack: make(chan error, 1)}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, c.close())
+		}
+	}()
+	for _, step := range []func(context.Context) error{c.openState, c.openIssuance, c.openDoors} {
+		if err := step(ctx); err != nil {
+			return nil, err
+		}
+	}
+	return c, nil
+}
+
+// openState opens the store and the journal, which belong together: a store without its journal could not say what was
+// signed, and from a journal without its store the store is made again.
+func (c *core) openState(ctx context.Context) error {
+	s := c.settings
+	if err := os.MkdirAll(s.folder, 0o700); err != nil {
+		return fmt.Errorf("making the data folder: %w", err)
+	}
+	state, err := lookAtFolder(s)
+	if err != nil {
+		return err
+	}
+	openStore := func() error { return c.openStore(ctx, state.member.Deployment) }
+	openJournal := func() error { return c.openJournal(state) }
+	steps := []func() error{openStore, openJournal}
+	if !state.hasStore {
+		// A first start that is killed leaves a journal without a store, which is in order, and never the reverse.
+		steps = []func() error{openJournal, openStore}
+	}
+	for _, step := range steps {
+		if err := step(); err != nil {
+			return err
+		}
+	}
+	if state.member.Journal == "" && !s.newJournal {
+		// A folder from before it remembered where it belongs.
+		if err := c.checkForeign(ctx); err != nil {
+			return err
+		}
+	}
+	c.member = membership{Deployment: c.db.Deployment(), Journal: c.journal.ID()}
+	if c.member != state.member {
+		if err := c.member.write(s.folder); err != nil {
+			return fmt.Errorf("remembering where the data folder belongs: %w", err)
+		}
+	}
+	c.clock = newStoreClock(c.engine, s.redis != nil, s.log)
+	return c.clock.measure(ctx)
+}
+
+// openStore opens the engine and the records on it.
+func (c *core) openStore(ctx context.Context, deployment string) (err error) {
+	s := c.settings
+	c.engine, err = s.openEngine(ctx, func(e *redis.WentBackError) {
+		select {
+		case c.wentBack <- e:
+		default:
+		}
+	})
+	if err != nil {
+		return err
+	}
+	c.onClose(c.engine.Close)
+	if s.wrapEngine != nil {
+		c.engine = s.wrapEngine(c.engine)
+	}
+	c.db, err = storage.Open(ctx, storage.Config{Engine: c.engine, Issuers: s.issuerNames(), Log: s.log, Deployment: deployment})
+	if errors.Is(err, storage.ErrForeign) {
+		return fmt.Errorf("%w; the data folder %s is another deployment's: configure the store that belongs to it, or a new data folder", err, s.folder)
+	}
+	return err
+}
+
+func (c *core) openJournal(state folderState) (err error) {
+	s := c.settings
+	c.journal, err = audit.Open(audit.Config{Dir: filepath.Join(s.folder, "journal"), New: !state.hasJournal, Version: version(), Log: s.log})
+	if err != nil {
+		return err
+	}
+	c.onClose(c.journal.Close)
+	s.newJournal = false // it has begun: should the core be opened anew, this is the journal
+	if state.member.Journal != "" && state.hasJournal && c.journal.ID() != state.member.Journal {
+		return fmt.Errorf("the journal in %s is %s, and the folder's own belongs to journal %s; restore the one that belongs to it, or move this one away and start once with --new-journal",
+			s.folder, c.journal.ID(), state.member.Journal)
+	}
+	return nil
+}
+
+// folderState is what a data folder holds.
+type folderState struct {
+	member               membership
+	hasStore, hasJournal bool // an embedded store; a journal
+}
+
+// lookAtFolder refuses a folder from which something is missing.
+func lookAtFolder(s *settings) (state folderState, err error) {
+	if state.member, err = readMembership(s.folder); err != nil {
+		return state, err
+	}
+	if s.redis == nil {
+		if state.hasStore, err = holdsFiles(filepath.Join(s.folder, "store"), "*"); err != nil {
+			return state, err
+		}
+	}
+	journal := filepath.Join(s.folder, "journal")
+	if state.hasJournal, err = holdsFiles(journal, journalFiles); err != nil {
+		return state, err
+	}
+	switch {
+	case !state.hasJournal && !s.newJournal && (state.hasStore || state.member.Journal != ""):
+		return state, fmt.Errorf("%s has been a gateway's data folder and holds a store but no journal; restore %s from where it went, or, if it is lost for good, start once with --new-journal", s.folder, journal)
+	case state.hasJournal && s.newJournal:
+		return state, fmt.Errorf("%s holds a journal that --new-journal would leave aside; start without it, or move %s away first", s.folder, journal)
+	case state.hasJournal && !state.hasStore && s.redis == nil:
+		s.log.Warn("there is a journal but no store; what was issued is put back from the journal", "data", s.folder)
+	}
+	return state, nil
+}
+
+// journalFiles are a journal's segments; a lock alone is none.
+const journalFiles = "*.jsonl*"
+
+// holdsFiles reports whether a folder exists and holds a file whose name matches.
+func holdsFiles(folder, pattern string) (bool, error) {
+	entries, err := os.ReadDir(folder)
+	if errors.Is(err, os.ErrNotExist) {
+		return false, nil
+	}
+	for _, e := range entries {
+		if ok, _ := filepath.Match(pattern, e.Name()); ok {
+			return true, nil
+		}
+	}
+	return false, err
+}
+
+// openIssuance builds what stands behind every door.
+func (c *core) openIssuance(ctx context.Context) error {
+	s := c.settings
+	var err error
+	c.work = work.New(work.Config{Log: s.log})
+	c.authority, err = ca.New(ca.Config{
+		Issuers: s.issuers, Store: c.db, Journal: c.journal, Ready: c.clock.healthy, Now: c.clock.Now, Log: s.log, Step: s.step,
+	})
+	if err != nil {
+		return err
+	}
+	if err := c.replay(ctx, filepath.Join(s.folder, "journal")); err != nil {
+		return err
+	}
+	profiles, allowed := s.issuable()
+	c.registrar = ra.New(ra.Config{
+		Store: c.db, Authority: c.authority, Certificate: c.db.Certificate, Profiles: profiles, Allowed: allowed, Now: c.clock.Now, Log: s.log,
+	})
+	validation := s.validation
+	own := append(c.own, s.ownAddresses...)
+	validation.OwnAddresses = func() []netip.AddrPort { return own }
+	if c.validator, err = dcv.New(validation); err != nil {
+		return err
+	}
+	c.onClose(c.validator.Close)
+	if err := c.openPublisher(c.before); err != nil {
+		return err
+	}
+	// A stored list that the configured certificate does not verify could never be replaced, and nothing be revoked.
+	if err := c.publisher.Load(ctx); err != nil {
+		return fmt.Errorf("%w; if the issuer has a new key, give it a new name and keep the old one configured until its last certificate expires", err)
+	}
+	return nil
+}
+
+// publishConfig is what publishing is configured with.
+func (s *settings) publishConfig() publish.Config {
+	config := publish.Config{Log: s.log, Interval: s.crlInterval, Lifetime: s.crlLifetime}
+	for _, i := range s.issuers {
+		config.Issuers = append(config.Issuers, publish.Issuer{Name: i.Name, Certificate: i.Chain[0]})
+	}
+	for _, p := range s.profiles {
+		config.Public = config.Public || p.Public()
+	}
+	return config
+}
+
+func (c *core) openPublisher(before *publish.Publisher) error {
+	config := c.settings.publishConfig()
+	config.Store, config.Sign, config.Now, config.Before = c.db, c.signList, c.clock.Now, before
+	config.Holder = c.journal.ID() // the journal is one process's alone
+	var err error
+	c.publisher, err = publish.New(config)
+	return err
+}
+
+// signList hands a list to the gate.
+func (c *core) signList(ctx context.Context, issuer string, l publish.List) ([]byte, error) {
+	req := ca.CRLRequest{Issuer: issuer, Number: l.Number, ThisUpdate: l.ThisUpdate, NextUpdate: l.NextUpdate}
+	for _, e := range l.Entries {
+		req.Entries = append(req.Entries, ca.CRLEntry{Serial: e.Serial, At: e.At, Reason: e.Reason})
+	}
+	return c.authority.SignCRL(ctx, req)
+}
+
+// openDoors builds the handler of the main listener.
+func (c *core) openDoors(ctx context.Context) error {
+	s := c.settings
+	var err error
+	c.acme, err = acme.New(ctx, acme.Config{
+		PublicURLs: s.publicURLs, Organisations: s.organisations, Profiles: s.profiles, DefaultProfile: s.defaultProfile,
+		Allowed: s.allowed, Issuers: s.issuerNames(), Chain: c.chain, Alternates: c.alternates, Store: c.db, Registrar: c.registrar,
+		Validator: c.validator, Journal: c.journal, Work: c.work, TermsURL: s.termsURL, Website: s.website,
+		OrderLifetime: s.orderLifetime, AuthorizationLifetime: s.authorizationLifetime, Now: c.clock.Now, Log: s.log,
+		Observe: func(ctx context.Context, resource string, err error) {
+			event := web.Event(ctx)
+			event.Endpoint("acme/" + resource)
+			event.Problem(err)
+		},
+	})
+	mux := http.NewServeMux()
+	mux.Handle("/acme/", c.acme)
+	c.doors = mux
+	return err
+}
+
+// chain is the PEM that follows a certificate of an issuer, nil if there is no such issuer.
+func (c *core) chain(issuer string) []byte {
+	pem, err := c.authority.Chain(issuer)
+	if err != nil {
+		return nil
+	}
+	return pem
+}
+
+// alternates are the other chains of an issuer, in the same form.
+func (c *core) alternates(issuer string) [][]byte {
+	if chains := c.authority.Chains(issuer); len(chains) > 1 {
+		return chains[1:]
+	}
+	return nil
+}
+
+// start begins what goes on by itself.
+func (c *core) start() {
+	publishing, stop := context.WithCancel(context.Background())
+	c.stopPublishing = stop
+	c.publishing.Go(func() { c.publisher.Run(publishing) })
+	if c.settings.redis == nil {
+		// The embedded store is this process's alone, so what is under way in it was a dead process's.
+		c.work.Go("recover", 10*time.Minute, func(ctx context.Context) {
+			if err := c.registrar.Recover(ctx); err != nil {
+				c.settings.log.Warn("taking up what an earlier process left failed; the sweep will", "error", err)
+			}
+		})
+	}
+	c.work.Every("clock", clockEvery, c.clock.measure)
+	c.work.Every("journal mark", markEvery, c.advanceMark)
+	if c.ownTLS != nil {
+		c.work.Every("own certificate", ownTLSEvery, func(ctx context.Context) error { return c.ownTLS.look(ctx, c.registrar) })
+	}
+	c.work.Every("enrollments", sweepEvery, c.registrar.Sweep)
+	c.work.Every("intents", time.Minute, func(ctx context.Context) error {
+		_, err := c.authority.SweepIntents(ctx, ca.SweepAge)
+		return err
+	})
+}
+
+// finish lets what runs end, bounded by ctx, and stops what goes on by itself. No request may come in any more.
+func (c *core) finish(ctx context.Context) error {
+	err := c.work.Drain(ctx)
+	if c.stopPublishing != nil {
+		c.stopPublishing()
+	}
+	c.publishing.Wait()
+	return err
+}
+
+func (c *core) onClose(f func() error) { c.closers = append(c.closers, f) }
+
+// close releases what was opened, last first.
+func (c *core) close() error {
+	var errs []error
+	for i := len(c.closers) - 1; i >= 0; i-- {
+		errs = append(errs, c.closers[i]())
+	}
+	c.closers = nil
+	return errors.Join(errs...)
+}
+
+// entrance counts the requests inside a core.
+type entrance struct {
+	mu     sync.Mutex
+	shut   bool
+	inside sync.WaitGroup
+}
+
+// enter lets a request in; the caller must call inside.Done if it returns true.
+func (e *entrance) enter() bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if !e.shut {
+		e.inside.Add(1)
+	}
+	return !e.shut
+}
+
+// close lets nobody in any more and waits for those inside, or for ctx.
+func (e *entrance) close(ctx context.Context) error {
+	e.mu.Lock()
+	e.shut = true
+	e.mu.Unlock()
+	empty := make(chan struct{})
+	go func() { e.inside.Wait(); close(empty) }()
+	select {
+	case <-empty:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("requests did not end in time: %w", ctx.Err())
+	}
+}
