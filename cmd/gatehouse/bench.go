@@ -5,21 +5,30 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"time"
 )
 
-// benchCmd measures full ACME issuances: order, http-01, finalize, download. A gateway and the floor, each a process of its
-// own, are measured by turns in one run, because figures of two runs or two machines say little about each other.
+// benchCmd holds the commands that measure. Without a name it is "bench issue".
 type benchCmd struct {
+	Issue benchIssueCmd `cmd:"" default:"withargs" help:"Measure full ACME issuances beside a stateless floor (the default)."`
+	Load  benchLoadCmd  `cmd:"" help:"Fill a store of its own with enrollments."`
+	List  benchListCmd  `cmd:"" help:"Measure lists in a store that bench load filled."`
+}
+
+// benchIssueCmd measures full ACME issuances: order, http-01, finalize, download. A gateway and the floor, each a process of
+// its own, are measured by turns in one run, because figures of two runs or two machines say little about each other.
+type benchIssueCmd struct {
 	Clients       []int         `help:"Clients at once; each number is one level." default:"1,8,32,128" placeholder:"1,8,32,128"`
 	Orders        int           `help:"Issuances per level and server; 0 measures no levels." default:"2000"`
 	Names         int           `help:"Names per certificate, 1 to 100." default:"2"`
 	Duration      time.Duration `help:"The longest that one run of a level, or one window of --growth, goes on." default:"30s"`
 	Growth        int           `help:"Measure a fresh gateway from its first issuance to this one, in windows of 1,000." placeholder:"N"`
 	GrowthClients int           `help:"Clients at once for --growth." default:"32"`
-	Profile       string        `help:"Write a CPU profile (pprof) of the gateway, taken in a run of its own, to this file." type:"path" placeholder:"FILE"`
+	Redis         bool          `help:"Measure beside them a gateway on a redis-server that is started for it (levels only)."`
+	Profile       string        `help:"Write a CPU profile (pprof) of the gateway (with --redis of the one on Redis), taken in a run of its own, to this file." type:"path" placeholder:"FILE"`
 	LogLevel      string        `help:"Log level of the measured gateway, whose log goes to a file." enum:"debug,info,warn,error" default:"info"`
 	Dir           string        `help:"Make the folder of store, journal and log here, on the disk that is to be measured." type:"path" placeholder:"DIR"`
 	Keep          bool          `help:"Keep that folder."`
@@ -35,7 +44,7 @@ const (
 	maxBenchNames   = 100 // as many as one ACME order may have
 )
 
-func (c *benchCmd) check() error {
+func (c *benchIssueCmd) check() error {
 	if len(c.Clients) == 0 {
 		return errors.New("--clients names no level")
 	}
@@ -57,7 +66,7 @@ func (c *benchCmd) check() error {
 	return nil
 }
 
-func (c *benchCmd) Run(ctx context.Context, s streams) (err error) {
+func (c *benchIssueCmd) Run(ctx context.Context, s streams) (err error) {
 	if c.FloorListen != "" {
 		return runFloor(ctx, c.FloorListen, c.FloorHTTP01)
 	}
@@ -86,16 +95,18 @@ func (c *benchCmd) Run(ctx context.Context, s streams) (err error) {
 
 // bench is one run of the command.
 type bench struct {
-	*benchCmd
+	*benchIssueCmd
 	executable string
 	folder     string
-	answers    *benchAnswers
-	orders     *benchOrders
-	progress   *benchProgress
+	// redisServer is the program, "" where Redis is not to be measured or not installed.
+	redisServer string
+	answers     *benchAnswers
+	orders      *benchOrders
+	progress    *benchProgress
 }
 
-func newBench(c *benchCmd, s streams) (_ *bench, err error) {
-	b := &bench{benchCmd: c, orders: &benchOrders{names: c.Names}, progress: newBenchProgress(s.err)}
+func newBench(c *benchIssueCmd, s streams) (_ *bench, err error) {
+	b := &bench{benchIssueCmd: c, orders: &benchOrders{names: c.Names}, progress: newBenchProgress(s.err)}
 	if b.executable, err = os.Executable(); err != nil {
 		return nil, fmt.Errorf("finding this program's own file: %w", err)
 	}
@@ -126,6 +137,14 @@ func (b *bench) measure(ctx context.Context) (*benchReport, error) {
 		return &benchReport{}, err
 	}
 	report := &benchReport{Machine: machine, Names: b.Names}
+	if b.Redis {
+		program, err := exec.LookPath(redisProgram)
+		if err == nil {
+			b.redisServer = program
+		} else {
+			report.Note = redisProgram + " is not installed, so nothing is measured on Redis; on Debian: apt-get install redis-server"
+		}
+	}
 	if b.Orders > 0 || b.Profile != "" {
 		if err := b.measureLevels(ctx, report); err != nil {
 			return report, err
@@ -137,16 +156,22 @@ func (b *bench) measure(ctx context.Context) (*benchReport, error) {
 	return report, err
 }
 
-// gateway starts a gateway with an empty store of its own.
-func (b *bench) gateway(ctx context.Context, name string) (*benchServer, error) {
+// gateway starts a gateway with an empty store of its own: embedded, or where redis is an address, in that Redis.
+func (b *bench) gateway(ctx context.Context, name, redis string) (*benchServer, error) {
 	addrs, err := freeAddrs(3)
 	if err != nil {
 		return nil, err
 	}
 	data := filepath.Join(b.folder, name)
-	process, err := startBenchProcess(b.executable, "gateway", data+".log",
+	args := []string{
 		"serve", "--dev", "--plain-http", "--data", data, "--log-level", b.LogLevel,
-		"--listen", addrs[0], "--http-listen", addrs[1], "--admin-listen", addrs[2], "--http01-port", b.answers.port())
+		"--listen", addrs[0], "--http-listen", addrs[1], "--admin-listen", addrs[2], "--http01-port", b.answers.port(),
+	}
+	label := "gateway"
+	if redis != "" {
+		label, args = "gateway on Redis", append(args, "--redis", redis)
+	}
+	process, err := startBenchProcess(label, data+".log", b.executable, append([]string{"gatehouse"}, args...)...)
 	if err != nil {
 		return nil, err
 	}
@@ -160,7 +185,7 @@ func (b *bench) floor(ctx context.Context) (*benchServer, error) {
 	if err != nil {
 		return nil, err
 	}
-	process, err := startBenchProcess(b.executable, "floor", filepath.Join(b.folder, "floor.log"),
+	process, err := startBenchProcess("floor", filepath.Join(b.folder, "floor.log"), b.executable, "gatehouse",
 		"bench", "--floor-listen", addrs[0], "--floor-http01", b.answers.addr())
 	if err != nil {
 		return nil, err

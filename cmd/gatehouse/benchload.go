@@ -55,14 +55,16 @@ func (s *benchStats) fail(err error) {
 // benchRun adds up what all clients have seen in one run or several.
 type benchRun struct {
 	benchStats
-	elapsed time.Duration // from the first request to the last answer
-	cpu     time.Duration // of the server
+	elapsed  time.Duration // from the first request to the last answer
+	cpu      time.Duration // of the server
+	redisCPU time.Duration // of the server's Redis, if it has one
 }
 
 // add joins another run of the same server and level.
 func (r *benchRun) add(o *benchRun) {
 	r.elapsed += o.elapsed
 	r.cpu += o.cpu
+	r.redisCPU += o.redisCPU
 	r.join(&o.benchStats)
 }
 

@@ -21,7 +21,7 @@ const (
 	benchStop  = 30 * time.Second // how long it may drain before it is killed
 )
 
-// benchProcess is a server under measurement: this program again, as a child.
+// benchProcess is a server under measurement, as a child: this program again, or a Redis that one of them needs.
 type benchProcess struct {
 	name  string
 	cmd   *exec.Cmd
@@ -30,15 +30,16 @@ type benchProcess struct {
 	err   error
 }
 
-func startBenchProcess(executable, name, log string, args ...string) (*benchProcess, error) {
+// startBenchProcess starts a program with all its arguments, the first being its own name.
+func startBenchProcess(name, log, executable string, args ...string) (*benchProcess, error) {
 	f, err := os.Create(log)
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close() // the child has its own
 	p := &benchProcess{name: name, log: log, ended: make(chan struct{})}
-	p.cmd = exec.Command(executable, args...)
-	p.cmd.Args[0] = "gatehouse"
+	p.cmd = exec.Command(executable)
+	p.cmd.Args = args
 	p.cmd.Stdout, p.cmd.Stderr = f, f
 	if err := p.cmd.Start(); err != nil {
 		return nil, fmt.Errorf("starting the %s: %w", name, err)
@@ -96,7 +97,8 @@ func (p *benchProcess) stop() error {
 type benchServer struct {
 	process     *benchProcess
 	directory   string
-	admin, data string // of a gateway; "" for the floor
+	admin, data string        // of a gateway; "" for the floor
+	redis       *benchProcess // where a gateway keeps its state; nil for any other
 	clients     []*benchClient
 	checker     benchChecker
 }
@@ -108,7 +110,11 @@ func (s *benchServer) stop() error {
 	for _, c := range s.clients {
 		c.http.CloseIdleConnections()
 	}
-	return s.process.stop()
+	err := s.process.stop()
+	if s.redis != nil {
+		err = errors.Join(err, s.redis.stop())
+	}
+	return err
 }
 
 // await waits until the directory can be had.
@@ -148,21 +154,32 @@ func (s *benchServer) measure(ctx context.Context, load *benchLoad) (*benchRun, 
 	if err := load.prepare(ctx); err != nil {
 		return &benchRun{}, errors.Join(err, s.process.alive())
 	}
-	before, err := cpuTime(s.process.pid())
+	before, err := s.cpu()
 	if err != nil {
 		return &benchRun{}, errors.Join(err, s.process.alive())
 	}
 	run := load.run(ctx)
-	after, err := cpuTime(s.process.pid())
+	after, err := s.cpu()
 	if err != nil {
 		return run, errors.Join(err, s.process.alive())
 	}
-	run.cpu = after - before
+	run.cpu, run.redisCPU = after.own-before.own, after.redis-before.redis
 	s.checker.check(run)
 	if err := ctx.Err(); err != nil {
 		return run, err
 	}
 	return run, s.process.alive()
+}
+
+// benchCPU is processor time used so far.
+type benchCPU struct{ own, redis time.Duration }
+
+func (s *benchServer) cpu() (c benchCPU, err error) {
+	if c.own, err = cpuTime(s.process.pid()); err != nil || s.redis == nil {
+		return c, err
+	}
+	c.redis, err = cpuTime(s.redis.pid())
+	return c, err
 }
 
 func (s *benchServer) certificates() int    { return len(s.checker.serials) }

@@ -16,21 +16,32 @@ type benchReport struct {
 	Profile string           `json:"profile,omitempty"`
 	Failed  int              `json:"failed"` // issuances, wherever they failed
 	First   string           `json:"firstError,omitempty"`
+	Note    string           `json:"note,omitempty"` // what was not measured
 }
 
 // benchLevel is a level as measured.
 type benchLevel struct {
 	clients        int
 	gateway, floor *benchRun
+	redis          *benchRun // of a gateway on Redis; nil if there is none
 }
 
 // benchLevelView is a level as reported. The ratios are zero if either server issued nothing.
 type benchLevelView struct {
-	Clients   int          `json:"clients"`
+	Clients   int             `json:"clients"`
+	Gateway   benchRunView    `json:"gateway"`
+	Floor     benchRunView    `json:"floor"`
+	RateRatio float64         `json:"rateRatio"` // gateway's issuances per second divided by the floor's
+	CPURatio  float64         `json:"cpuRatio"`  // gateway's CPU time per issuance divided by the floor's
+	Redis     *benchRedisView `json:"redis,omitempty"`
+}
+
+// benchRedisView is a level of a gateway on Redis.
+type benchRedisView struct {
 	Gateway   benchRunView `json:"gateway"`
-	Floor     benchRunView `json:"floor"`
-	RateRatio float64      `json:"rateRatio"` // gateway's issuances per second divided by the floor's
-	CPURatio  float64      `json:"cpuRatio"`  // gateway's CPU time per issuance divided by the floor's
+	RedisCPU  float64      `json:"redisCPU"` // of redis-server, per issuance
+	RateRatio float64      `json:"rateRatio"`
+	CPURatio  float64      `json:"cpuRatio"` // without Redis's own
 }
 
 // benchRunView is a run as reported.
@@ -135,13 +146,27 @@ func (r *benchReport) addLevel(l *benchLevel) {
 	r.note(l.gateway)
 	r.note(l.floor)
 	v := benchLevelView{Clients: l.clients, Gateway: l.gateway.view(), Floor: l.floor.view()}
-	if v.Floor.PerSecond > 0 {
-		v.RateRatio = v.Gateway.PerSecond / v.Floor.PerSecond
-	}
-	if v.Floor.CPU > 0 {
-		v.CPURatio = v.Gateway.CPU / v.Floor.CPU
+	v.RateRatio, v.CPURatio = v.Gateway.ratios(v.Floor)
+	if l.redis != nil {
+		r.note(l.redis)
+		v.Redis = &benchRedisView{Gateway: l.redis.view()}
+		v.Redis.RateRatio, v.Redis.CPURatio = v.Redis.Gateway.ratios(v.Floor)
+		if l.redis.issued > 0 {
+			v.Redis.RedisCPU = milliseconds(l.redis.redisCPU) / float64(l.redis.issued)
+		}
 	}
 	r.Levels = append(r.Levels, v)
+}
+
+// ratios divides a run's rate and CPU time by the floor's.
+func (v benchRunView) ratios(floor benchRunView) (rate, cpu float64) {
+	if floor.PerSecond > 0 {
+		rate = v.PerSecond / floor.PerSecond
+	}
+	if floor.CPU > 0 {
+		cpu = v.CPU / floor.CPU
+	}
+	return rate, cpu
 }
 
 // note keeps what failed in a run.

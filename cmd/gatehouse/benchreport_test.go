@@ -58,7 +58,7 @@ func TestBenchReportAsText(t *testing.T) {
 		Names:   2, Profile: "cpu.pprof",
 		State: newBenchState(2100, 652, benchSize{0, 0}, benchSize{4200000, 2100000}, 2<<20, 3<<20, 40<<20),
 	}
-	report.addLevel(&benchLevel{32, gateway, reportedRun(2000, 2500*time.Millisecond, 2*time.Second, 40*time.Millisecond)})
+	report.addLevel(&benchLevel{clients: 32, gateway: gateway, floor: reportedRun(2000, 2500*time.Millisecond, 2*time.Second, 40*time.Millisecond)})
 	report.Growth = &benchGrowth{Clients: 32, EmptyHeap: 2 << 20, Ended: "ended early: the last window issued 1 of 1000 in 30s; 0 failed", Windows: []benchWindow{
 		{1000, gateway.view(), *report.State}, {1001, (&benchRun{}).view(), *report.State},
 	}}
@@ -77,6 +77,10 @@ Whole issuances. CPU is the server's per issuance; the last columns are gateway 
 |      32 | floor   |   2000 |   800 |  40.00 |  40.00 |  40.00 |   1.00 |        |       |
 
 - 32 clients, gateway: 0 issuances failed; 3 polls of what was under way; 0 nonces refused and replaced
+
+Budgets at 32 clients:
+- gateway, CPU, of the floor's: 1.60; at most 1.75: held
+- gateway, rate, of the floor's: 0.62; at least 0.70: missed
 
 Requests, in ms from the request to the whole answer.
 
@@ -119,7 +123,7 @@ func TestBenchReportFails(t *testing.T) {
 	bad := &benchRun{}
 	bad.fail(errors.New("the first"))
 	bad.fail(errors.New("the second"))
-	report.addLevel(&benchLevel{1, bad, &benchRun{}})
+	report.addLevel(&benchLevel{clients: 1, gateway: bad, floor: &benchRun{}})
 	if err := report.failure(); err == nil || err.Error() != "2 issuances failed; the first: the first" {
 		t.Errorf("failure is %v", err)
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -24,23 +25,19 @@ const (
 	profileClients = 32 // the budgets' level; less if no level asks for as many
 )
 
-// measureLevels measures gateway and floor at each level of clients.
+// measureLevels measures gateways and floor at each level of clients.
 func (b *bench) measureLevels(ctx context.Context, report *benchReport) (err error) {
-	gateway, err := b.gateway(ctx, "levels")
-	defer func() { err = errors.Join(err, gateway.stop()) }()
+	servers, err := b.startServers(ctx)
+	defer func() { err = errors.Join(err, servers.stop()) }()
 	if err != nil {
 		return err
 	}
-	floor, err := b.floor(ctx)
-	defer func() { err = errors.Join(err, floor.stop()) }()
-	if err != nil {
-		return err
-	}
+	gateway := servers.gateway
 	empty, err := gateway.size()
 	if err != nil {
 		return err
 	}
-	for _, s := range []*benchServer{gateway, floor} {
+	for _, s := range servers.all() {
 		if err := s.register(ctx, slices.Max(b.Clients), b.answers); err != nil {
 			return err
 		}
@@ -54,7 +51,7 @@ func (b *bench) measureLevels(ctx context.Context, report *benchReport) (err err
 	}
 	if b.Orders > 0 {
 		for _, clients := range b.Clients {
-			level, err := b.measureLevel(ctx, gateway, floor, clients)
+			level, err := b.measureLevel(ctx, servers, clients)
 			report.addLevel(level)
 			if err != nil {
 				return err
@@ -67,7 +64,41 @@ func (b *bench) measureLevels(ctx context.Context, report *benchReport) (err err
 	if b.Profile == "" {
 		return nil
 	}
-	return b.profile(ctx, gateway, report)
+	return b.profile(ctx, cmp.Or(servers.redis, gateway), report)
+}
+
+// benchServers are the servers that are measured by turns.
+type benchServers struct {
+	gateway *benchServer
+	redis   *benchServer // a gateway on Redis; nil if there is to be none
+	floor   *benchServer
+}
+
+// startServers starts them all. What has been started is returned with an error too, to be stopped.
+func (b *bench) startServers(ctx context.Context) (s benchServers, err error) {
+	if s.gateway, err = b.gateway(ctx, "levels", ""); err != nil {
+		return s, err
+	}
+	if b.redisServer != "" {
+		if s.redis, err = b.redisGateway(ctx, "levels-redis"); err != nil {
+			return s, err
+		}
+	}
+	s.floor, err = b.floor(ctx)
+	return s, err
+}
+
+// all are those that there are, in the order in which they are measured.
+func (s *benchServers) all() []*benchServer {
+	return slices.DeleteFunc([]*benchServer{s.gateway, s.redis, s.floor}, func(s *benchServer) bool { return s == nil })
+}
+
+func (s *benchServers) stop() error {
+	var errs []error
+	for _, server := range s.all() {
+		errs = append(errs, server.stop())
+	}
+	return errors.Join(errs...)
 }
 
 func (b *bench) warmUp(ctx context.Context, s *benchServer, report *benchReport) error {
@@ -85,30 +116,32 @@ func (b *bench) warmUp(ctx context.Context, s *benchServer, report *benchReport)
 	return err
 }
 
-// measureLevel gives both servers the same orders, in the sequence gateway, floor, floor, gateway: what drifts on the
-// machine meanwhile then weighs equally on both.
-func (b *bench) measureLevel(ctx context.Context, gateway, floor *benchServer, clients int) (*benchLevel, error) {
+// measureLevel gives all servers the same orders, half of them in the sequence gateway, floor and half in the reverse one:
+// what drifts on the machine meanwhile then weighs equally on each.
+func (b *bench) measureLevel(ctx context.Context, servers benchServers, clients int) (*benchLevel, error) {
 	orders, err := b.orders.make(b.Orders)
 	if err != nil {
 		return nil, err
 	}
 	level := &benchLevel{clients: clients, gateway: &benchRun{}, floor: &benchRun{}}
-	first, second := orders[:(len(orders)+1)/2], orders[(len(orders)+1)/2:]
-	for _, turn := range []struct {
-		server *benchServer
-		into   *benchRun
-		orders []*benchOrder
-	}{
-		{gateway, level.gateway, first}, {floor, level.floor, first}, {floor, level.floor, second}, {gateway, level.gateway, second},
-	} {
-		if len(turn.orders) == 0 {
-			continue
+	runs := map[*benchServer]*benchRun{servers.gateway: level.gateway, servers.floor: level.floor}
+	if servers.redis != nil {
+		level.redis = &benchRun{}
+		runs[servers.redis] = level.redis
+	}
+	order, half := servers.all(), (len(orders)+1)/2
+	for _, part := range [][]*benchOrder{orders[:half], orders[half:]} {
+		for _, server := range order {
+			if len(part) == 0 {
+				continue
+			}
+			run, err := b.run(ctx, server, clients, fmt.Sprintf("%d clients, %s", clients, server.process.name), part)
+			runs[server].add(run)
+			if err != nil {
+				return level, err
+			}
 		}
-		run, err := b.run(ctx, turn.server, clients, fmt.Sprintf("%d clients, %s", clients, turn.server.process.name), turn.orders)
-		turn.into.add(run)
-		if err != nil {
-			return level, err
-		}
+		slices.Reverse(order)
 	}
 	return level, nil
 }
@@ -174,7 +207,7 @@ func saveProfile(ctx context.Context, url, path string) (err error) {
 
 // measureGrowth watches a fresh gateway grow.
 func (b *bench) measureGrowth(ctx context.Context, report *benchReport) (err error) {
-	gateway, err := b.gateway(ctx, "growth")
+	gateway, err := b.gateway(ctx, "growth", "")
 	defer func() { err = errors.Join(err, gateway.stop()) }()
 	if err != nil {
 		return err

@@ -14,8 +14,12 @@ func writeBenchReport(out io.Writer, r *benchReport) error {
 	m := r.Machine
 	fmt.Fprintf(&b, "%d cores, %s; %s, %s, %s; gatehouse %s\n", m.CPUs, m.CPU, m.Kernel, m.FileSystem, m.Go, m.Version)
 	fmt.Fprintf(&b, "clients, gateway and floor share the cores; %d names per certificate, P-256, http-01, plain HTTP\n", r.Names)
+	if r.Note != "" {
+		fmt.Fprintf(&b, "%s\n", r.Note)
+	}
 	if len(r.Levels) > 0 {
 		writeLevels(&b, r.Levels)
+		writeBudgets(&b, r.Levels)
 		writeCalls(&b, r.Levels)
 	}
 	if r.State != nil {
@@ -40,12 +44,18 @@ func writeLevels(b *strings.Builder, levels []benchLevelView) {
 				run.Latency.cells(), []string{decimals(run.CPU, 2)}, ratios)...)
 		}
 		row("gateway", l.Gateway, decimals(l.RateRatio, 2), decimals(l.CPURatio, 2))
+		if r := l.Redis; r != nil {
+			row("redis", r.Gateway, decimals(r.RateRatio, 2), decimals(r.CPURatio, 2))
+		}
 		row("floor", l.Floor, "", "")
 	}
 	t.write(b)
 	var odd strings.Builder
 	for _, l := range levels {
 		odd.WriteString(oddities(l.Clients, "gateway", l.Gateway))
+		if l.Redis != nil {
+			odd.WriteString(oddities(l.Clients, "redis", l.Redis.Gateway))
+		}
 		odd.WriteString(oddities(l.Clients, "floor", l.Floor))
 	}
 	if odd.Len() > 0 {
@@ -64,13 +74,26 @@ func oddities(clients int, server string, run benchRunView) string {
 
 func writeCalls(b *strings.Builder, levels []benchLevelView) {
 	b.WriteString("\nRequests, in ms from the request to the whole answer.\n\n")
-	t := newTable("clients", "request:", "gateway p50", "p95", "p99", "floor p50", "p95", "p99")
+	writeCallsBeside(b, levels, "floor", func(l *benchLevelView) benchRunView { return l.Floor })
+	if levels[0].Redis != nil {
+		b.WriteString("\n")
+		writeCallsBeside(b, levels, "redis", func(l *benchLevelView) benchRunView {
+			if l.Redis == nil {
+				return benchRunView{}
+			}
+			return l.Redis.Gateway
+		})
+	}
+}
+
+// writeCallsBeside puts the gateway's requests beside those of another server.
+func writeCallsBeside(b *strings.Builder, levels []benchLevelView, name string, of func(*benchLevelView) benchRunView) {
+	t := newTable("clients", "request:", "gateway p50", "p95", "p99", name+" p50", "p95", "p99")
 	for _, l := range levels {
 		for call := range callNewAccount { // what follows is not measured
-			name := call.String()
-			gateway, floor := l.Gateway.Calls[name], l.Floor.Calls[name]
-			if gateway != (benchQuantiles{}) || floor != (benchQuantiles{}) {
-				t.add(slices.Concat([]string{strconv.Itoa(l.Clients), name}, gateway.cells(), floor.cells())...)
+			gateway, other := l.Gateway.Calls[call.String()], of(&l).Calls[call.String()]
+			if gateway != (benchQuantiles{}) || other != (benchQuantiles{}) {
+				t.add(slices.Concat([]string{strconv.Itoa(l.Clients), call.String()}, gateway.cells(), other.cells())...)
 			}
 		}
 	}
