@@ -36,7 +36,7 @@ const (
 	Started       Kind = "started"        // a gateway opened the journal: Detail is its version
 	WillSign      Kind = "will-sign"      // Enrollment, Issuer, Serial, Names, Hash (of the to-be-signed), NotAfter
 	Signed        Kind = "signed"         // Enrollment, Issuer, Serial, Names, DER
-	Abandoned     Kind = "abandoned"      // an intent was closed without a certificate: Enrollment, Issuer, Serial, NotAfter
+	Abandoned     Kind = "abandoned"      // an intent was closed without a certificate: Enrollment, Issuer, Serial, NotAfter, Hash (of the to-be-signed)
 	Revoked       Kind = "revoked"        // Enrollment, Issuer, Serial, Reason; and the certificate: NotAfter, DER, Requester, Issued
 	CRLSigned     Kind = "crl-signed"     // Issuer, Number, Hash (of the DER)
 	AccountMade   Kind = "account-made"   // Account, Data (the whole account)

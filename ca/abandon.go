@@ -30,13 +30,14 @@ func (a *Authority) abandon(ctx context.Context, in Intent) error {
 
 func (a *Authority) journalAbandoned(ctx context.Context, in Intent) error {
 	e := eventFor(audit.Abandoned, in)
-	e.Names, e.NotAfter = nil, in.NotAfter // the fields that this kind fills
+	// The fields that this kind fills. With the hash a replay that has nothing else makes a record that fits the signature.
+	e.Names, e.NotAfter, e.Hash = nil, in.NotAfter, in.TBSHash[:]
 	return a.append(ctx, e)
 }
 
-// giveUp abandons the intent of an issuance that failed, as far as store and journal let it; the sweep, or the
-// next replay of the journal, does what is left. signing says that the back end has been asked for a signature, whatever it answered. ctx is free of the caller's
-// cancellation but may be past its deadline, which is why the time here is counted anew.
+// giveUp abandons the intent of an issuance that failed, as far as store and journal let it; the sweep, or the next replay
+// of the journal, does what is left. signing says that the back end has been asked for a signature, whatever it answered.
+// ctx is free of the caller's cancellation but may be past its deadline, which is why the time here is counted anew.
 func (a *Authority) giveUp(ctx context.Context, in Intent, during string, signing bool) {
 	ctx, cancel := a.recording(context.WithoutCancel(ctx))
 	defer cancel()

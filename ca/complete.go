@@ -52,7 +52,10 @@ func (a *Authority) CompleteJournal(ctx context.Context, entries iter.Seq2[audit
 func (a *Authority) completeEntry(ctx context.Context, word audit.Event) (bool, error) {
 	c, err := a.store.Certificate(ctx, word.Issuer, Serial(word.Serial))
 	end := word
-	end.Hash, end.DER = nil, nil
+	end.DER = nil
+	if err == nil {
+		end.Hash = c.TBSHash[:]
+	}
 	switch {
 	case problem.Is(err, problem.NotFound) && word.Kind == audit.WillSign, err == nil && c.State == Abandoned:
 		// Without a record the process died before the intent's commit, or the store lost it meanwhile; the entry is what puts
