@@ -159,10 +159,14 @@ func TestDeactivationIsNotAcknowledgedBeforeItIsJournaled(t *testing.T) {
 func TestTheJournalHoldsOnlyWhatTheStoreTook(t *testing.T) {
 	w := newWorld(t)
 	c := w.client()
-	w.store.meanwhile("CreateAccount", func() { c.post("/acme/r/new-account", map[string]any{}).want(t, http.StatusCreated) })
+	elsewhere := c.elsewhere()
+	w.store.meanwhile("CreateAccount", func() { elsewhere.post("/acme/r/new-account", map[string]any{}).want(t, http.StatusCreated) })
 	c.kid = c.post("/acme/r/new-account", map[string]any{"contact": []string{"mailto:a@example.com"}}).want(t, http.StatusOK).header.Get("Location")
-	if kinds := w.journal.kinds(); len(kinds) != 1 {
-		t.Error("the loser of two new accounts is in the journal:", kinds)
+	// This process does not know what the other one's journal holds, so it says once more what the store has: the winner's.
+	for _, e := range w.journal.all() {
+		if a, err := AccountFromEvent(e); err != nil || len(a.Contacts) > 0 {
+			t.Errorf("the loser of two new accounts is in the journal: %+v, %v", a, err)
+		}
 	}
 	w.store.meanwhile("UpdateAccount", func() { // another process is first
 		w.store.edit(func() {

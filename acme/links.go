@@ -2,6 +2,7 @@ package acme
 
 import (
 	"crypto/rand"
+	"crypto/sha256"
 	"encoding/base64"
 	"fmt"
 	"net/url"
@@ -55,13 +56,21 @@ type target struct {
 
 const (
 	prefix         = "/acme/"
-	idBytes        = 16 // 128 bits: an id is no secret, but nobody guesses another's
+	idBytes        = 16 // 128 bits: no two are equal by chance
 	maxCursorBytes = 512
 )
 
 var idLength = base64.RawURLEncoding.EncodedLen(idBytes)
 
-// newID makes the random part of an object's URL.
+// accountID is the id of the account that a key makes. It follows from the key, so that a client whose account a store has
+// lost, and which makes it anew before the journal brings it back, gets the account that it had. It is no secret, and
+// nothing is granted to who knows it.
+func accountID(thumbprint string) AccountID {
+	sum := sha256.Sum256([]byte("account of " + thumbprint))
+	return AccountID(base64.RawURLEncoding.EncodeToString(sum[:idBytes]))
+}
+
+// newID makes the random part of another object's URL.
 func newID() string {
 	var b [idBytes]byte
 	rand.Read(b[:]) // never fails: crypto/rand aborts the process instead

@@ -37,7 +37,7 @@ func (s *Server) newAccount(ctx context.Context, req *signed) (*reply, error) {
 	}
 	now := s.now()
 	a := &Account{
-		ID: AccountID(newID()), Org: org.ID, Key: req.key.Marshal(), Thumbprint: req.key.Thumbprint(),
+		ID: accountID(req.key.Thumbprint()), Org: org.ID, Key: req.key.Marshal(), Thumbprint: req.key.Thumbprint(),
 		Contacts: in.Contact, Created: now,
 	}
 	if in.TermsAgreed {
