@@ -118,7 +118,7 @@ func (p *Publisher) save(ctx context.Context, is *issuer, made *parsedList, stor
 		// It may have been saved all the same. The next attempt reads the store and finds out.
 		return fmt.Errorf("save the list: %w", err)
 	}
-	is.current.Store(made)
+	p.serve(is, made)
 	return nil
 }
 
@@ -172,7 +172,7 @@ func (p *Publisher) reload(ctx context.Context, is *issuer) (*CRL, error) {
 			slog.String("issuer", is.Name), slog.Int64("stored", list.number), slog.Int64("published", cur.number))
 		return stored, nil
 	}
-	is.current.Store(list)
+	p.serve(is, list)
 	return stored, nil
 }
 

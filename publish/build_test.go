@@ -406,11 +406,18 @@ func TestNewRefuses(t *testing.T) {
 	}
 }
 
-// TestASuccessorKeepsWhatWasServed: a publisher that replaces another one on a store that went back publishes no list that
-// lost an entry or falls in number, and serves the old one meanwhile.
+// TestASuccessorKeepsWhatWasServed: a publisher that comes after another one, on a store that went back, publishes no list
+// that lost an entry or falls in number, and serves the old one meanwhile.
 func TestASuccessorKeepsWhatWasServed(t *testing.T) {
 	store, clk := newStore(), newClock()
-	first := newPublisher(t, store, func(c *Config) { c.Now = clk.now })
+	kept := map[string][]byte{"another": {1}, "leaf": {2}}
+	if p := newPublisher(t, store, func(c *Config) { c.Seen = kept }); p.issuers[0].current.Load() != nil {
+		t.Error("something that is no list is served")
+	}
+	first := newPublisher(t, store, func(c *Config) {
+		c.Now = clk.now
+		c.Remember = func(issuer string, der []byte) error { kept[issuer] = der; return errors.New("only a warning") }
+	})
 	entry := Revoked{Serial: serialOf(1), At: clk.now(), Reason: 4, NotAfter: clk.now().Add(1000 * time.Hour)}
 	store.revoke(entry)
 	if err := first.build(t.Context()); err != nil {
@@ -420,11 +427,11 @@ func TestASuccessorKeepsWhatWasServed(t *testing.T) {
 
 	emptied := newStore()
 	clk.add(-time.Hour) // even if nothing but the list before tells of its number
-	second := newPublisher(t, emptied, func(c *Config) { c.Now, c.Before = clk.now, first })
+	second := newPublisher(t, emptied, func(c *Config) { c.Now, c.Seen = clk.now, kept })
 	if err := second.build(t.Context()); err == nil {
 		t.Error("a list without an entry that was served is published")
 	}
-	if now := second.issuers[0].current.Load(); now != served {
+	if now := second.issuers[0].current.Load(); !bytes.Equal(now.der, served.der) {
 		t.Error("the list that was served is not served any more")
 	}
 	emptied.revoke(entry)

@@ -46,9 +46,12 @@ type Config struct {
 	// use and obey ctx. What it returns is not trusted but checked.
 	Sign func(ctx context.Context, issuer string, list List) ([]byte, error)
 
-	// Before is the process's publisher before this one, if it had one on a store that went back: what it served is still what
-	// relying parties have seen, and no list loses an entry of that, whatever the store says.
-	Before *Publisher
+	// Seen are the lists, as DER by issuer, that relying parties were served last as far as this machine knows: no list
+	// loses an entry of them or falls in number, whatever the store says. One that is no list of its issuer is ignored.
+	Seen map[string][]byte
+	// Remember keeps a list for a later Seen. It is called before the list is served; if it fails the list is served all the
+	// same. Nil: nothing is kept.
+	Remember func(issuer string, der []byte) error
 
 	Now      func() time.Time // default time.Now
 	Log      *slog.Logger     // default: nothing is logged
@@ -71,6 +74,7 @@ type Config struct {
 type Publisher struct {
 	store    Store
 	sign     func(context.Context, string, List) ([]byte, error)
+	remember func(issuer string, der []byte) error // may be nil
 	now      func() time.Time
 	log      *slog.Logger
 	interval time.Duration
@@ -107,7 +111,7 @@ type issuer struct {
 // New checks the configuration. It reads nothing; lists appear when Run or Load is called.
 func New(cfg Config) (*Publisher, error) {
 	p := &Publisher{
-		store: cfg.Store, sign: cfg.Sign, now: cfg.Now, log: cfg.Log,
+		store: cfg.Store, sign: cfg.Sign, remember: cfg.Remember, now: cfg.Now, log: cfg.Log,
 		interval: cmp.Or(cfg.Interval, time.Hour),
 		lifetime: cmp.Or(cfg.Lifetime, 24*time.Hour),
 		poll:     cmp.Or(cfg.Poll, 10*time.Second),
@@ -134,14 +138,27 @@ func New(cfg Config) (*Publisher, error) {
 			return nil, err
 		}
 	}
-	if cfg.Before != nil {
-		for _, is := range p.issuers {
-			if before := cfg.Before.byName[is.Name]; before != nil && before.Certificate.Equal(is.Certificate) {
-				is.current.Store(before.current.Load())
+	for _, is := range p.issuers {
+		if der, ok := cfg.Seen[is.Name]; ok {
+			list, err := parse(der, is.Certificate)
+			if err != nil {
+				p.log.Warn("the list that was kept is ignored", "issuer", is.Name, "error", err)
+				continue
 			}
+			is.current.Store(list)
 		}
 	}
 	return p, nil
+}
+
+// serve makes a list what is served. The caller has the issuer's token.
+func (p *Publisher) serve(is *issuer, list *parsedList) {
+	if p.remember != nil {
+		if err := p.remember(is.Name, list.der); err != nil {
+			p.log.Warn("a list could not be kept; should the store be lost, a later start does not know it", "issuer", is.Name, "error", err)
+		}
+	}
+	is.current.Store(list)
 }
 
 func (p *Publisher) checkTimes(public bool) error {

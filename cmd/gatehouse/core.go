@@ -42,10 +42,9 @@ type core struct {
 	publisher *publish.Publisher
 	doors     http.Handler
 
-	ownTLS   *ownTLS            // looked after while the core runs; may be nil
-	before   *publish.Publisher // of the core that this one replaces, if any
-	own      []netip.AddrPort   // addresses of the gateway's listeners, which no validation contacts
-	wentBack chan error         // receives once when the store is found to have gone back
+	ownTLS   *ownTLS          // looked after while the core runs; may be nil
+	own      []netip.AddrPort // addresses of the gateway's listeners, which no validation contacts
+	wentBack chan error       // receives once when the store is found to have gone back
 	entrance entrance
 	marked   storage.Mark  // the journal's mark in the store
 	marks    []laggingMark // what it may become, oldest first; with marked, the sweep's alone while it runs
@@ -56,10 +55,9 @@ type core struct {
 }
 
 // openCore opens store and journal, brings them together and builds everything up to, but not including, what runs by
-// itself. On an error what was opened is closed again. before is the publisher of the core that this one replaces, nil for
-// the first.
-func openCore(ctx context.Context, s *settings, own []netip.AddrPort, before *publish.Publisher) (_ *core, err error) {
-	c := &core{settings: s, own: own, before: before, wentBack: make(chan error, 1)}
+// itself. On an error what was opened is closed again.
+func openCore(ctx context.Context, s *settings, own []netip.AddrPort) (_ *core, err error) {
+	c := &core{settings: s, own: own, wentBack: make(chan error, 1)}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, c.close())
@@ -223,7 +221,7 @@ func (c *core) openIssuance(ctx context.Context) error {
 		return err
 	}
 	c.onClose(c.validator.Close)
-	if err := c.openPublisher(c.before); err != nil {
+	if err := c.openPublisher(); err != nil {
 		return err
 	}
 	// A stored list that the configured certificate does not verify could never be replaced, and nothing be revoked.
@@ -245,14 +243,50 @@ func (s *settings) publishConfig() publish.Config {
 	return config
 }
 
-func (c *core) openPublisher(before *publish.Publisher) error {
+func (c *core) openPublisher() (err error) {
 	config := c.settings.publishConfig()
-	config.Store, config.Sign, config.Now, config.Before = c.db, c.signList, c.clock.Now, before
+	config.Store, config.Sign, config.Now = c.db, c.signList, c.clock.Now
 	config.Holder = c.journal.ID() // the journal is one process's alone
-	var err error
+	kept := keptLists(filepath.Join(c.settings.folder, "crl"))
+	if config.Seen, err = kept.read(config.Issuers); err != nil {
+		return err
+	}
+	config.Remember = kept.write
 	c.publisher, err = publish.New(config)
 	return err
 }
+
+// keptLists is the folder in which a gateway keeps the list of each issuer that it served last. The store has it as well;
+// this one tells what relying parties have seen when the store was emptied.
+type keptLists string
+
+func (k keptLists) file(issuer string) string { return filepath.Join(string(k), issuer+".crl") }
+
+func (k keptLists) read(issuers []publish.Issuer) (map[string][]byte, error) {
+	if err := os.MkdirAll(string(k), 0o700); err != nil {
+		return nil, fmt.Errorf("making the folder of lists: %w", err)
+	}
+	left, err := filepath.Glob(k.file(".*") + "-*") // of writes that a crash ended
+	for _, name := range left {
+		err = errors.Join(err, os.Remove(name))
+	}
+	if err != nil {
+		return nil, err
+	}
+	lists := map[string][]byte{}
+	for _, i := range issuers {
+		der, err := os.ReadFile(k.file(i.Name))
+		switch {
+		case err == nil:
+			lists[i.Name] = der
+		case !errors.Is(err, os.ErrNotExist):
+			return nil, fmt.Errorf("reading the list that was served last: %w", err)
+		}
+	}
+	return lists, nil
+}
+
+func (k keptLists) write(issuer string, der []byte) error { return writeDurably(k.file(issuer), der) }
 
 // signList hands a list to the gate.
 func (c *core) signList(ctx context.Context, issuer string, l publish.List) ([]byte, error) {

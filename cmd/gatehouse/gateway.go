@@ -14,7 +14,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/gatehouse-ca/gatehouse/internal/web"
-	"github.com/gatehouse-ca/gatehouse/publish"
 )
 
 const (
@@ -42,10 +41,7 @@ type gateway struct {
 }
 
 // lists serves what was published.
-type lists struct {
-	*publish.Publisher
-	handler http.Handler
-}
+type lists struct{ http.Handler }
 
 // openGateway opens the ports, store and journal and builds everything up to, but not including, serving. On an error what
 // was opened is closed again.
@@ -72,11 +68,7 @@ func openGateway(ctx context.Context, s *settings) (_ *gateway, err error) {
 
 // open makes a core and puts it into service.
 func (g *gateway) open(ctx context.Context) error {
-	var before *publish.Publisher
-	if l := g.lists.Load(); l != nil {
-		before = l.Publisher
-	}
-	c, err := openCore(ctx, g.settings, []netip.AddrPort{addrPort(g.listener), addrPort(g.plain)}, before)
+	c, err := openCore(ctx, g.settings, []netip.AddrPort{addrPort(g.listener), addrPort(g.plain)})
 	if err != nil {
 		return err
 	}
@@ -86,7 +78,7 @@ func (g *gateway) open(ctx context.Context) error {
 		}
 	}
 	g.member = c.member
-	g.lists.Store(&lists{c.publisher, c.publisher.Handler()})
+	g.lists.Store(&lists{c.publisher.Handler()})
 	g.core.Store(c)
 	return nil
 }
@@ -298,7 +290,7 @@ func (g *gateway) servers() (doors, plain []*web.Server, err error) {
 	}
 	g.health = web.NewHealth(web.HealthConfig{Checks: g.readiness(), Log: s.log})
 	public := http.NewServeMux()
-	public.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) { g.lists.Load().handler.ServeHTTP(w, r) })
+	public.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) { g.lists.Load().ServeHTTP(w, r) })
 	public.Handle("/healthz", g.health.Handler())
 	public.Handle("/readyz", g.health.Handler())
 	serve := func(c web.Config) (*web.Server, error) {
