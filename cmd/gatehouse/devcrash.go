@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto"
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -12,77 +13,90 @@ import (
 	"sync"
 	"sync/atomic"
 	"syscall"
+	"time"
 
 	"github.com/gatehouse-ca/gatehouse/storage"
 )
 
-// dieAt arms a throw-away gateway to end as kill -9 would end it: when a step of ca.Issue is reached, or before or after
-// a commit that puts a key with a prefix, the count-th time that happens.
-func (s *settings) dieAt(text string) error {
+// dieAt and stopAt arm a throw-away gateway to end as kill -9 would end it, or to stop as SIGSTOP stops it until SIGCONT
+// comes: when a step of ca.Issue is reached, or before or after a commit that puts a key with a prefix, the count-th time
+// that happens.
+func (s *settings) dieAt(text string) error { return s.signalAt("--die-at", text, syscall.SIGKILL) }
+
+func (s *settings) stopAt(text string) error { return s.signalAt("--stop-at", text, syscall.SIGSTOP) }
+
+func (s *settings) signalAt(flag, text string, sig syscall.Signal) error {
 	if text == "" {
 		return nil
+	}
+	if s.step != nil || s.wrapEngine != nil {
+		return errors.New("--die-at and --stop-at exclude each other")
 	}
 	when, rest, _ := strings.Cut(text, "=")
 	what, number, _ := strings.Cut(rest, ":")
 	count, err := strconv.Atoi(number)
 	if err != nil || count < 1 {
-		return fmt.Errorf("--die-at %q ends with no count", text)
+		return fmt.Errorf("%s %q ends with no count", flag, text)
 	}
+	hit := countdown(count, sig)
 	switch when {
 	case "step":
 		step, err := strconv.Atoi(what)
 		if err != nil {
-			return fmt.Errorf("--die-at %q names no step", text)
+			return fmt.Errorf("%s %q names no step", flag, text)
 		}
-		die := countdown(count)
 		s.step = func(reached int) {
 			if reached == step {
-				die()
+				hit()
 			}
 		}
 	case "before", "after":
-		die := countdown(count)
 		s.wrapEngine = func(e storage.Engine) storage.Engine {
-			return &mortal{Engine: e, prefix: what, before: when == "before", die: die}
+			return &mortal{Engine: e, prefix: what, before: when == "before", hit: hit}
 		}
 	default:
-		return fmt.Errorf("--die-at %q is not step=N:COUNT, before=KEY:COUNT or after=KEY:COUNT", text)
+		return fmt.Errorf("%s %q is not step=N:COUNT, before=KEY:COUNT or after=KEY:COUNT", flag, text)
 	}
 	return nil
 }
 
-// countdown makes a function that ends the process the count-th time it is called.
-func countdown(count int) func() {
+// countdown makes a function that sends the process a signal the count-th time it is called.
+func countdown(count int, sig syscall.Signal) func() {
 	var left atomic.Int64
 	left.Store(int64(count))
 	return func() {
-		if left.Add(-1) == 0 {
-			syscall.Kill(syscall.Getpid(), syscall.SIGKILL)
-			select {} // nothing more happens while the signal arrives
+		if left.Add(-1) != 0 {
+			return
 		}
+		syscall.Kill(syscall.Getpid(), sig)
+		// Nothing more happens while the signal arrives, which another thread may take.
+		if sig == syscall.SIGKILL {
+			select {}
+		}
+		time.Sleep(time.Second)
 	}
 }
 
-// mortal is an engine whose process dies at a commit.
+// mortal is an engine whose process is hit at a commit.
 type mortal struct {
 	storage.Engine
 	prefix string
 	before bool
-	die    func()
+	hit    func()
 }
 
-// Commit dies before or after the commit it waits for.
+// Commit is hit before or after the commit it waits for.
 func (m *mortal) Commit(ctx context.Context, b storage.Batch) error {
 	puts := false
 	for _, p := range b.Puts {
 		puts = puts || strings.HasPrefix(string(p.Key), m.prefix)
 	}
 	if puts && m.before {
-		m.die()
+		m.hit()
 	}
 	err := m.Engine.Commit(ctx, b)
 	if puts && !m.before && err == nil {
-		m.die()
+		m.hit()
 	}
 	return err
 }
