@@ -35,21 +35,28 @@ func (a *Authority) journalAbandoned(ctx context.Context, in Intent) error {
 	return a.append(ctx, e)
 }
 
-// giveUp abandons the intent of an issuance that failed, as far as store and journal let it; the sweep, or the next replay
-// of the journal, does what is left. signing says that the back end has been asked for a signature, whatever it answered.
-// ctx is free of the caller's cancellation but may be past its deadline, which is why the time here is counted anew.
+// giveUp abandons the intent of an issuance that failed. What store and journal do not let it do now, Settle does later, or
+// the next replay of the journal. signing says that the back end has been asked for a signature, whatever it answered. ctx is
+// free of the caller's cancellation but may be past its deadline, which is why the time here is counted anew.
 func (a *Authority) giveUp(ctx context.Context, in Intent, during string, signing bool) {
 	ctx, cancel := a.recording(context.WithoutCancel(ctx))
 	defer cancel()
 	err := a.abandon(ctx, in)
-	if problem.Is(err, problem.NotFound) {
+	switch {
+	case err == nil:
+		return
+	case problem.Is(err, problem.NotFound):
 		err = a.closeUnrecorded(ctx, in, signing)
+	case !signing && !problem.Is(err, problem.Conflict):
+		// Nothing was signed and nothing will be, whatever the store has: an intent that it did take is for the sweep.
+		err = a.journalAbandoned(context.WithoutCancel(ctx), in)
 	}
 	if problem.Is(err, problem.Conflict) {
 		err = a.settle(ctx, in)
 	}
 	if err != nil {
-		a.log.Error("an intent could not be abandoned; the sweep or the next replay will", "during", during, "issuer", in.Issuer,
+		a.unsettled.add(in, signing)
+		a.log.Error("an intent could not be abandoned yet", "during", during, "issuer", in.Issuer,
 			"serial", in.Serial, "enrollment", in.Enrollment, "error", err)
 	}
 }
@@ -97,6 +104,7 @@ func (a *Authority) closeEntry(ctx context.Context, in Intent) {
 	ctx, cancel := a.recording(context.WithoutCancel(ctx))
 	defer cancel()
 	if err := a.journalAbandoned(ctx, in); err != nil {
-		a.log.Error("an intent that was not recorded has no end in the journal", "issuer", in.Issuer, "serial", in.Serial, "error", err)
+		a.unsettled.add(in, false)
+		a.log.Error("an intent that was not recorded has no end in the journal yet", "issuer", in.Issuer, "serial", in.Serial, "error", err)
 	}
 }

@@ -48,6 +48,7 @@ type Authority struct {
 	now          func() time.Time
 	log          *slog.Logger
 	step         func(step int)
+	unsettled    unsettled
 }
 
 // New checks every issuer and makes an Authority. It needs no end: it runs nothing in the background but calls of back

@@ -286,7 +286,10 @@ func (n *issuance) record(ctx context.Context, c *Certificate) error {
 		return stored
 	}
 	// Recorded but not journaled: it is not released here. It is on record and revocable, so it is not abandoned either;
-	// whoever asks again finds it issued.
+	// whoever asks again finds it issued, and by then the journal must have it.
+	if journaled != nil {
+		n.a.unsettled.add(n.intent, true)
+	}
 	return journaled
 }
 

@@ -201,7 +201,7 @@ var faultTable = []faultCase{
 	{"6 and 7 fail, nothing can be abandoned", func(w *world) {
 		w.store.faults["RecordIntent"], w.store.faults["AbandonIntent"] = failsAfter, fails
 		w.journal.faults[audit.WillSign] = fails
-	}, false, Open, problem.Unavailable, ""},
+	}, false, Open, problem.Unavailable, audit.Abandoned},
 	{"8 the back end fails", signFault(func(*world) ([]byte, error) { return nil, errors.New("token removed") }),
 		false, Abandoned, problem.Unavailable, audit.Abandoned},
 	{"8 the back end panics", signFault(func(*world) ([]byte, error) { panic("driver") }),
@@ -322,6 +322,50 @@ func TestSweepAfterFaults(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// Whatever a fault left without an end, Settle and the sweep end: the journal's last word is what the store has.
+func TestSettleAfterFaults(t *testing.T) {
+	unsettled := 0
+	for _, tt := range faultTable {
+		t.Run(tt.name, func(t *testing.T) {
+			w := newWorld(t, nil)
+			tt.break_(w)
+			_, _ = w.authority.Issue(t.Context(), w.request(t))
+			if w.authority.Unsettled() > 0 {
+				unsettled++
+				w.store.faults["Certificate"] = fails
+				if err := w.authority.Settle(t.Context()); err == nil || w.authority.Unsettled() == 0 {
+					t.Errorf("settled without the store: %v", err)
+				}
+			}
+			clear(w.store.faults)
+			clear(w.store.before)
+			clear(w.journal.faults)
+			if err := w.authority.Settle(t.Context()); err != nil || w.authority.Unsettled() != 0 {
+				t.Errorf("%d are not settled: %v", w.authority.Unsettled(), err)
+			}
+			if _, err := w.authority.SweepIntents(t.Context(), -time.Hour); err != nil {
+				t.Fatal(err)
+			}
+			last := map[string]audit.Kind{}
+			for _, e := range w.journal.events {
+				last[e.Serial] = e.Kind
+			}
+			for serial, kind := range last {
+				want := audit.Abandoned
+				if c, err := w.store.Certificate(t.Context(), "main", Serial(serial)); err == nil && c.State == Issued {
+					want = audit.Signed
+				}
+				if kind != want {
+					t.Errorf("the journal's last word about %s is %q, want %q", serial, kind, want)
+				}
+			}
+		})
+	}
+	if unsettled == 0 {
+		t.Error("no row leaves anything to settle")
 	}
 }
 

@@ -349,6 +349,7 @@ func (c *core) start() {
 		})
 	}
 	c.work.Every("clock", clockEvery, c.clock.measure)
+	c.work.Every("unsettled intents", sweepEvery, c.authority.Settle)
 	c.work.Every("journal mark", markEvery, c.advanceMark)
 	if c.ownTLS != nil {
 		c.work.Every("own certificate", ownTLSEvery, func(ctx context.Context) error { return c.ownTLS.look(ctx, c.registrar) })

@@ -250,8 +250,7 @@ func (g *gateway) drain(doors, plain []*web.Server) error {
 	err := drainServers(ctx, doors)
 	if c := g.core.Load(); c != nil {
 		err = errors.Join(err, c.entrance.close(ctx), c.finish(ctx))
-		// Nothing is under way any more, so everything in the journal is in the store.
-		err = errors.Join(err, c.setMark(ctx, c.headMark()))
+		err = errors.Join(err, c.settleMark(ctx))
 	}
 	return errors.Join(err, drainServers(ctx, plain))
 }

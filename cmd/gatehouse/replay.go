@@ -12,9 +12,9 @@ import (
 
 const (
 	markEvery = 5 * time.Second
-	// markLag is how long after an entry is in the journal the commit that goes with it may still be under way: longer than
-	// any deadline of a commit.
-	markLag = 30 * time.Second
+	// markLag is how long after an entry is in the journal what goes with it may still be under way: longer than an issuance
+	// may take, with each of its deadlines.
+	markLag = time.Minute
 )
 
 // replay brings the store up to the journal, then the journal up to the store. It reads the entries behind the store's
@@ -102,8 +102,13 @@ func (c *core) headMark() storage.Mark {
 	return storage.Mark{Seq: seq, Hash: hash}
 }
 
-// advanceMark tells the store how far it surely has the journal.
+// advanceMark tells the store how far it surely has the journal. While an issuance of this process has no end the mark stays
+// where it is, so that a replay would come upon it.
 func (c *core) advanceMark(ctx context.Context) error {
+	if c.authority.Unsettled() > 0 {
+		c.marks = nil
+		return nil
+	}
 	now := time.Now()
 	head := c.headMark()
 	if n := len(c.marks); n == 0 && head != c.marked || n > 0 && c.marks[n-1].Mark != head {
@@ -123,6 +128,15 @@ func (c *core) advanceMark(ctx context.Context) error {
 	}
 	c.marks = c.marks[settled+1:]
 	return nil
+}
+
+// settleMark marks the journal's end when nothing is under way any more: then everything in it is in the store, unless an
+// issuance could not be given its end, which is for the next start.
+func (c *core) settleMark(ctx context.Context) error {
+	if err := c.authority.Settle(ctx); err != nil {
+		return err
+	}
+	return c.setMark(ctx, c.headMark())
 }
 
 func (c *core) setMark(ctx context.Context, m storage.Mark) error {
