@@ -27,7 +27,9 @@ func (a *Authority) CompleteJournal(ctx context.Context, entries iter.Seq2[audit
 			last[key] = e.Event
 			order = append(order, key)
 		case audit.Signed:
-			last[key] = e.Event
+			word := e.Event
+			word.DER, word.Names = nil, nil // not used below, and a long journal has many
+			last[key] = word
 		case audit.Abandoned:
 			delete(last, key)
 		}
@@ -54,7 +56,7 @@ func (a *Authority) completeEntry(ctx context.Context, word audit.Event) (bool, 
 	end := word
 	end.DER = nil
 	if err == nil {
-		end.Hash = c.TBSHash[:]
+		end.Hash, end.NotAfter = c.TBSHash[:], c.NotAfter
 	}
 	switch {
 	case problem.Is(err, problem.NotFound) && word.Kind == audit.WillSign, err == nil && c.State == Abandoned:

@@ -56,8 +56,8 @@ type RevokeRequest struct {
 const maxRaces = 100
 
 // Revoke revokes an issued certificate. It returns when both the journal and the store have it: every CRL signed from
-// then on has the entry. The journal comes first: a revocation that only it has is found by whoever asks again, or given
-// to the store at the next start, while one that only the store had would be refused as already revoked and never
+// then on has the entry. The journal comes first: a revocation that only it has is given
+// to the store as soon as that answers, or at the next start, while one that only the store had would be refused as already revoked and never
 // journaled. A lost race is tried again on what the winner left, so a revocation loses against no other change; the entry
 // of a request that then turns out to be too late says nothing that the store does not. The revocation date is the first
 // one, also when the reason is raised to keyCompromise later.
@@ -74,11 +74,18 @@ func (a *Authority) Revoke(ctx context.Context, req RevokeRequest) (*Revocation,
 		return nil, problem.New(problem.Unavailable, "the issuer %s is not configured here, so its lists cannot be published; configure it again to revoke", req.Issuer)
 	}
 	// The caller's going away must not leave one of the two without the other.
-	ctx = context.WithoutCancel(ctx)
-	journaled := false
+	return a.revoke(context.WithoutCancel(ctx), req, false)
+}
+
+// revoke is Revoke; journaled says that the journal has the request already.
+func (a *Authority) revoke(ctx context.Context, req RevokeRequest, journaled bool) (*Revocation, error) {
+	begun := !journaled
 	for range maxRaces {
 		c, err := a.store.Certificate(ctx, req.Issuer, req.Serial)
 		if err != nil {
+			if begun && journaled { // after a lost race
+				a.unsettled.addRevocation(req)
+			}
 			return nil, err
 		}
 		r, err := a.revocation(c, req)
@@ -96,8 +103,14 @@ func (a *Authority) Revoke(ctx context.Context, req RevokeRequest) (*Revocation,
 		case err == nil:
 			return &r, nil
 		case !problem.Is(err, problem.Conflict):
+			if begun {
+				a.unsettled.addRevocation(req)
+			}
 			return nil, err
 		}
+	}
+	if begun {
+		a.unsettled.addRevocation(req)
 	}
 	return nil, problem.Wrap(errors.New("ca: the store refused a revocation again and again"), problem.Unavailable,
 		"the certificate could not be revoked now").After(comeBack)

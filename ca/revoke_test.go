@@ -220,3 +220,32 @@ func TestRevokeRaces(t *testing.T) {
 		t.Errorf("in the end %+v", r)
 	}
 }
+
+// A revocation that the journal has and the store did not take is given to the store later, whether or not anybody asks again.
+func TestRevocationIsSettled(t *testing.T) {
+	w := newWorld(t, nil)
+	c := w.issue(t)
+	w.store.faults["RecordRevocation"] = fails
+	for _, r := range []Reason{Superseded, KeyCompromise, Unspecified} {
+		if _, err := w.authority.Revoke(t.Context(), revokeRequest(c, r)); !problem.Is(err, problem.Unavailable) {
+			t.Fatalf("got %v", err)
+		}
+	}
+	if n := w.authority.Unsettled(); n != 1 {
+		t.Errorf("%d are unsettled, want the one certificate's", n)
+	}
+	if err := w.authority.Settle(t.Context()); err == nil || w.authority.Unsettled() != 1 {
+		t.Errorf("settled without the store: %v", err)
+	}
+	entries := len(w.journal.events)
+	clear(w.store.faults)
+	if err := w.authority.Settle(t.Context()); err != nil || w.authority.Unsettled() != 0 {
+		t.Errorf("%d are unsettled: %v", w.authority.Unsettled(), err)
+	}
+	if r := w.store.records[key("main", c.Serial)].Revocation; r == nil || r.Reason != KeyCompromise {
+		t.Errorf("the store has %+v", r)
+	}
+	if len(w.journal.events) != entries {
+		t.Error("settling journaled the revocation again")
+	}
+}

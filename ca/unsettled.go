@@ -3,19 +3,21 @@ package ca
 import (
 	"context"
 	"fmt"
+	"maps"
 	"sync"
 
 	"github.com/gatehouse-ca/gatehouse/audit"
 	"github.com/gatehouse-ca/gatehouse/problem"
 )
 
-// unsettled are the intents of this process that the journal has announced and could not be told the end of, because the
-// store or the journal did not answer. The store's sweep does not find all of them: the store may have none of it, or have
-// the certificate. Until they are settled the journal must not be marked as being in the store beyond them, or no replay
-// would look at them again.
+// unsettled is what this process has announced in the journal and could not bring to its end, because the store or the
+// journal did not answer: intents, and revocations that the store did not take. The store's sweep does not find them: it
+// may have nothing of an intent, or have the certificate. Until they are settled the journal must not be marked as being in
+// the store beyond them, or no replay would look at them again.
 type unsettled struct {
-	mu   sync.Mutex
-	list map[string]unsettledIntent // by issuer/serial
+	mu      sync.Mutex
+	list    map[string]unsettledIntent // by issuer/serial
+	revoked map[string]RevokeRequest   // by issuer/serial
 }
 
 type unsettledIntent struct {
@@ -32,17 +34,34 @@ func (u *unsettled) add(in Intent, signing bool) {
 	u.list[in.Issuer+"/"+string(in.Serial)] = unsettledIntent{in, signing}
 }
 
-// Unsettled is how many issuances of this process failed so that neither store nor journal could be told what became of
-// them. Settle works them off.
+// addRevocation remembers a revocation that the journal has. Of two of one serial the stronger reason is kept.
+func (u *unsettled) addRevocation(req RevokeRequest) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.revoked == nil {
+		u.revoked = make(map[string]RevokeRequest)
+	}
+	key := req.Issuer + "/" + string(req.Serial)
+	if before, ok := u.revoked[key]; !ok || before.Reason != KeyCompromise {
+		u.revoked[key] = req
+	}
+}
+
+// Unsettled is how many issuances and revocations of this process failed so that store and journal differ about them.
+// Settle works them off.
 func (a *Authority) Unsettled() int {
 	a.unsettled.mu.Lock()
 	defer a.unsettled.mu.Unlock()
-	return len(a.unsettled.list)
+	return len(a.unsettled.list) + len(a.unsettled.revoked)
 }
 
-// Settle gives every such issuance its end: what the store has as issued is journaled as signed, everything else is abandoned
-// in both. It stops at the first that still cannot be settled, and returns why. Call it again and again, one call at a time.
+// Settle brings them to their end: a certificate that the store has is journaled as signed, every other issuance is abandoned
+// in both, and a revocation is given to the store. It stops at the first that still cannot be settled, and returns why. Call
+// it again and again, one call at a time.
 func (a *Authority) Settle(ctx context.Context) error {
+	if err := a.settleRevocations(ctx); err != nil {
+		return err
+	}
 	a.unsettled.mu.Lock()
 	var all []unsettledIntent
 	for _, in := range a.unsettled.list {
@@ -55,6 +74,27 @@ func (a *Authority) Settle(ctx context.Context) error {
 		}
 		a.unsettled.mu.Lock()
 		delete(a.unsettled.list, in.Issuer+"/"+string(in.Serial))
+		a.unsettled.mu.Unlock()
+	}
+	return nil
+}
+
+func (a *Authority) settleRevocations(ctx context.Context) error {
+	a.unsettled.mu.Lock()
+	all := maps.Clone(a.unsettled.revoked)
+	a.unsettled.mu.Unlock()
+	for key, req := range all {
+		switch _, err := a.revoke(ctx, req, true); {
+		case err == nil, problem.Is(err, problem.AlreadyRevoked):
+		case problem.Is(err, problem.NotFound), problem.Is(err, problem.Conflict):
+			// The store went back behind the certificate, and a replay of this journal brings both; or it has expired.
+		default:
+			return fmt.Errorf("the revocation of %s is not in the store yet: %w", key, err)
+		}
+		a.unsettled.mu.Lock()
+		if a.unsettled.revoked[key] == req { // not a stronger one meanwhile
+			delete(a.unsettled.revoked, key)
+		}
 		a.unsettled.mu.Unlock()
 	}
 	return nil

@@ -36,7 +36,7 @@ func TestUnit(t *testing.T) {
 		"User": "gatehouse", "StateDirectory": "gatehouse", "StateDirectoryMode": "0700", "UMask": "0077", "Restart": "always",
 		"ProtectSystem": "strict", "ProtectHome": "yes", "PrivateTmp": "yes", "PrivateDevices": "yes", "NoNewPrivileges": "yes",
 		"CapabilityBoundingSet": "CAP_NET_BIND_SERVICE", "AmbientCapabilities": "CAP_NET_BIND_SERVICE",
-		"MemoryDenyWriteExecute": "yes", "RestrictAddressFamilies": "AF_INET AF_INET6 AF_UNIX", "RestrictNamespaces": "yes",
+		"MemoryDenyWriteExecute": "yes", "RestrictAddressFamilies": "AF_INET AF_INET6 AF_UNIX AF_NETLINK", "RestrictNamespaces": "yes",
 		"SystemCallFilter": "@system-service ~@privileged @resources", "SystemCallArchitectures": "native", "LimitCORE": "0",
 		"WantedBy": "multi-user.target",
 	} {

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/gatehouse-ca/gatehouse/ca"
 	"github.com/gatehouse-ca/gatehouse/problem"
 )
 
@@ -66,13 +67,20 @@ func (p *Publisher) attempt(ctx context.Context, is *issuer) (wait time.Duration
 	}
 	started := time.Now()
 	prev := is.current.Load()
+	if wait := p.unknowing(prev, stored); wait > 0 {
+		return wait, nil
+	}
 	// The clock is read before the entries, so that whatever is committed after thisUpdate and unseen here expires after it.
 	now := p.now()
 	revoked, err := p.store.Revoked(ctx, is.Name, beginning)
 	if err != nil {
 		return 0, fmt.Errorf("read the revoked serials: %w", err)
 	}
-	next, cutoff, err := plan(is.Name, prev, revoked, now, p.lifetime)
+	floor := int64(0)
+	if stored != nil {
+		floor = stored.Number
+	}
+	next, cutoff, err := plan(is.Name, prev, floor, revoked, now, p.lifetime)
 	if err != nil {
 		return 0, p.unlessMoved(ctx, is, stored, err)
 	}
@@ -172,8 +180,56 @@ func (p *Publisher) reload(ctx context.Context, is *issuer) (*CRL, error) {
 			slog.String("issuer", is.Name), slog.Int64("stored", list.number), slog.Int64("published", cur.number))
 		return stored, nil
 	}
+	if err := p.nothingLeft(ctx, is, cur, list); err != nil {
+		// Made by a process that does not know what relying parties have seen here. What was seen stays until it is whole.
+		p.log.LogAttrs(ctx, slog.LevelError, "the stored CRL is not served", slog.String("issuer", is.Name), slog.Any("error", err))
+		return stored, nil
+	}
 	p.serve(is, list)
 	return stored, nil
+}
+
+// nothingLeft refuses a list by another process that lacks an entry of cur (nil: of nothing), unless that entry's certificate
+// has expired by then (RFC 5280, 3.3).
+func (p *Publisher) nothingLeft(ctx context.Context, is *issuer, cur, list *parsedList) error {
+	if cur == nil {
+		return nil
+	}
+	var missing []ca.Serial
+	i := 0
+	for _, old := range cur.entries {
+		for i < len(list.entries) && list.entries[i].serial < old.serial {
+			i++
+		}
+		if i == len(list.entries) || list.entries[i].serial != old.serial {
+			missing = append(missing, old.serial)
+		}
+	}
+	if len(missing) == 0 {
+		return nil
+	}
+	ends, err := p.store.Expiries(ctx, is.Name, missing)
+	if err != nil {
+		return fmt.Errorf("read when certificates that list %d lacks expire: %w", list.number, err)
+	}
+	for _, serial := range missing {
+		if end, ok := ends[serial]; !ok || !end.Before(list.thisUpdate) {
+			return lost(is.Name, list.number, serial)
+		}
+	}
+	return nil
+}
+
+// firstWait is how long a process that knows no list waits for one that does, where the store was begun anew.
+const firstWait = time.Minute
+
+// unknowing is how long to wait before the first list of all is made here. On a store that was begun anew, the processes that
+// were there before know the list before, and they alone see what is missing from the store.
+func (p *Publisher) unknowing(prev *parsedList, stored *CRL) time.Duration {
+	if !p.restored || prev != nil || stored != nil {
+		return 0
+	}
+	return time.Until(p.begun.Add(firstWait))
 }
 
 // unlessMoved looks whether a loss has a harmless cause: another process published a list without an expired entry and

@@ -13,6 +13,7 @@ import (
 	"math/big"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/gatehouse-ca/gatehouse/ca"
@@ -441,4 +442,85 @@ func TestASuccessorKeepsWhatWasServed(t *testing.T) {
 	if now := second.issuers[0].current.Load(); now.number <= served.number || len(now.entries) != 1 || now.thisUpdate.Before(served.thisUpdate) {
 		t.Errorf("after list %d of %v comes list %d of %v with %d entries", served.number, served.thisUpdate, now.number, now.thisUpdate, len(now.entries))
 	}
+}
+
+// TestAListThatLostAnEntryIsNotAdopted: a process without the list before, on a store that lost entries, makes a list with a
+// higher number. Whoever served an entry goes on serving its list until the next one is whole.
+func TestAListThatLostAnEntryIsNotAdopted(t *testing.T) {
+	store, clk := newStore(), newClock()
+	knowing := newPublisher(t, store, func(c *Config) { c.Now, c.Holder = clk.now, "knowing" })
+	lasting := Revoked{Serial: serialOf(1), At: clk.now(), Reason: 4, NotAfter: clk.now().Add(1000 * time.Hour)}
+	ending := Revoked{Serial: serialOf(2), At: clk.now(), Reason: 4, NotAfter: clk.now().Add(time.Hour)}
+	store.revoke(lasting)
+	store.revoke(ending)
+	if err := knowing.build(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	knowing.giveBack(t.Context(), knowing.issuers[0])
+	before := knowing.issuers[0].current.Load()
+
+	clk.add(2 * time.Hour)
+	store.list, store.revoked = nil, map[ca.Serial]Revoked{} // lost; "ending" has expired
+	stranger := newPublisher(t, store, func(c *Config) { c.Now, c.Holder = clk.now, "stranger" })
+	if err := stranger.build(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	stranger.giveBack(t.Context(), stranger.issuers[0])
+	incomplete := storedList(t, store)
+	if err := knowing.Load(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if now := knowing.issuers[0].current.Load(); now != before {
+		t.Fatalf("a list of %d entries took the place of one of %d", len(now.entries), len(before.entries))
+	}
+	if err := knowing.build(t.Context()); err == nil {
+		t.Error("a list is made without what was lost")
+	}
+	store.revoke(lasting)
+	store.revoke(ending)
+	if err := knowing.build(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if now := storedList(t, store); now.number <= incomplete.number || !now.has(lasting.Serial) {
+		t.Errorf("list %d after %d: %+v", now.number, incomplete.number, now.entries)
+	}
+	if err := stranger.Load(t.Context()); err != nil || !stranger.issuers[0].current.Load().has(lasting.Serial) {
+		t.Errorf("the whole list is not adopted: %v", err)
+	}
+
+	// What is missing because it expired is no loss.
+	clk.add(time.Hour)
+	delete(store.revoked, ending.Serial)
+	late := newPublisher(t, store, func(c *Config) { c.Now, c.Seen = clk.now, map[string][]byte{"leaf": before.der} })
+	store.list = nil
+	fresh := newPublisher(t, store, func(c *Config) { c.Now, c.Holder = clk.now, "fresh" })
+	knowing.giveBack(t.Context(), knowing.issuers[0])
+	if err := fresh.build(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := late.Load(t.Context()); err != nil || late.issuers[0].current.Load().number != storedList(t, store).number {
+		t.Errorf("a list without an expired entry is not adopted: %v", err)
+	}
+}
+
+// TestTheFirstListOfARestoredStoreWaits for a process that knows the list before, but not for ever.
+func TestTheFirstListOfARestoredStoreWaits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := newStore()
+		p := newPublisher(t, store, func(c *Config) { c.Restored = true })
+		look := func() (time.Duration, bool) {
+			wait, err := p.update(t.Context(), p.issuers[0])
+			if err != nil {
+				t.Fatal(err)
+			}
+			return wait, store.list != nil
+		}
+		if wait, made := look(); made || wait != firstWait {
+			t.Errorf("at once: made %t, wait %v", made, wait)
+		}
+		time.Sleep(firstWait)
+		if _, made := look(); !made {
+			t.Error("nothing is made after the wait")
+		}
+	})
 }

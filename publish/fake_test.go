@@ -62,6 +62,7 @@ func signTemplate(tmpl *x509.RevocationList, by *x509.Certificate, key crypto.Si
 type fakeStore struct {
 	mu       sync.Mutex
 	revoked  map[ca.Serial]Revoked
+	ends     map[ca.Serial]time.Time // of what was ever revoked
 	list     *CRL
 	saves    int // that succeeded
 	dropped  int
@@ -77,7 +78,22 @@ type fakeStore struct {
 	onRead   func(s *fakeStore) // called with mu held before Revoked answers, once
 }
 
-func newStore() *fakeStore { return &fakeStore{revoked: map[ca.Serial]Revoked{}} }
+func newStore() *fakeStore {
+	return &fakeStore{revoked: map[ca.Serial]Revoked{}, ends: map[ca.Serial]time.Time{}}
+}
+
+// Expiries tells of all that was ever revoked.
+func (s *fakeStore) Expiries(_ context.Context, _ string, serials []ca.Serial) (map[ca.Serial]time.Time, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	ends := map[ca.Serial]time.Time{}
+	for _, serial := range serials {
+		if end, ok := s.ends[serial]; ok {
+			ends[serial] = end
+		}
+	}
+	return ends, nil
+}
 
 func (s *fakeStore) Revoked(ctx context.Context, _ string, from time.Time) ([]Revoked, error) {
 	s.mu.Lock()
@@ -171,6 +187,7 @@ func (s *fakeStore) revoke(r Revoked) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.revoked[r.Serial] = r
+	s.ends[r.Serial] = r.NotAfter
 	s.hint(s.revoking)
 }
 

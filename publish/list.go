@@ -26,12 +26,12 @@ const (
 // fewer than a thousand lists are made in a second: so they rise also over a store that lost the lists before.
 func firstNumber(thisUpdate time.Time) int64 { return 1000 * thisUpdate.Unix() }
 
-// plan makes the list that follows prev (nil: the first one) from everything the store holds of an issuer, and the time
-// before which an entry's certificate must have expired to be left out. A *RefusedError says that the store has lost or
+// plan makes the list that follows prev (nil: the first one) from everything the store holds of an issuer, with a number
+// above floor, and the time before which an entry's certificate must have expired to be left out. A *RefusedError says that the store has lost or
 // weakened an entry of prev.
-func plan(issuer string, prev *parsedList, revoked []Revoked, now time.Time, lifetime time.Duration) (List, time.Time, error) {
+func plan(issuer string, prev *parsedList, floor int64, revoked []Revoked, now time.Time, lifetime time.Duration) (List, time.Time, error) {
 	now = now.UTC().Truncate(time.Second)
-	list := List{Number: firstNumber(now), ThisUpdate: now}
+	list := List{Number: max(floor+1, firstNumber(now)), ThisUpdate: now}
 	var cutoff time.Time
 	if prev != nil {
 		// RFC 5280, 5.2.3: numbers rise; a clock that went back must not make them or the times fall.

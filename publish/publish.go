@@ -45,6 +45,9 @@ type Store interface {
 	// many. Conflict as for SaveCRL.
 	DropExpired(ctx context.Context, by Lease, before time.Time, limit int) (int, error)
 
+	// Expiries tells when certificates end, by their serials; a serial of which nothing is on record is absent.
+	Expiries(ctx context.Context, issuer string, serials []ca.Serial) (map[ca.Serial]time.Time, error)
+
 	// CRLLease reads who may make the next list; a lease that has run out is free.
 	CRLLease(ctx context.Context, issuer string, shard int) (Lease, error)
 	// TakeCRLLease gives holder a lease for d, at least a second, counted by the store's clock, durable on return. Conflict

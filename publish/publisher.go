@@ -52,6 +52,9 @@ type Config struct {
 	// Remember keeps a list for a later Seen. It is called before the list is served; if it fails the list is served all the
 	// same. Nil: nothing is kept.
 	Remember func(issuer string, der []byte) error
+	// Restored says that the store was begun anew after the one before was lost: for a minute the first list is left to
+	// processes that have Seen one.
+	Restored bool
 
 	Now      func() time.Time // default time.Now
 	Log      *slog.Logger     // default: nothing is logged
@@ -75,6 +78,8 @@ type Publisher struct {
 	store    Store
 	sign     func(context.Context, string, List) ([]byte, error)
 	remember func(issuer string, der []byte) error // may be nil
+	restored bool
+	begun    time.Time
 	now      func() time.Time
 	log      *slog.Logger
 	interval time.Duration
@@ -111,7 +116,7 @@ type issuer struct {
 // New checks the configuration. It reads nothing; lists appear when Run or Load is called.
 func New(cfg Config) (*Publisher, error) {
 	p := &Publisher{
-		store: cfg.Store, sign: cfg.Sign, remember: cfg.Remember, now: cfg.Now, log: cfg.Log,
+		store: cfg.Store, sign: cfg.Sign, remember: cfg.Remember, restored: cfg.Restored, begun: time.Now(), now: cfg.Now, log: cfg.Log,
 		interval: cmp.Or(cfg.Interval, time.Hour),
 		lifetime: cmp.Or(cfg.Lifetime, 24*time.Hour),
 		poll:     cmp.Or(cfg.Poll, 10*time.Second),
@@ -149,6 +154,17 @@ func New(cfg Config) (*Publisher, error) {
 		}
 	}
 	return p, nil
+}
+
+// Served are the lists that are served now, as DER by issuer: what a publisher that takes this one's place has Seen.
+func (p *Publisher) Served() map[string][]byte {
+	lists := map[string][]byte{}
+	for _, is := range p.issuers {
+		if cur := is.current.Load(); cur != nil {
+			lists[is.Name] = cur.der
+		}
+	}
+	return lists
 }
 
 // serve makes a list what is served. The caller has the issuer's token.

@@ -45,6 +45,7 @@ type DB struct {
 	marker  Version // of the store's marker as read at Open: a condition of every commit
 	// deployment is the store's id, which a data folder remembers, so that it is never joined with another store.
 	deployment string
+	restored   bool
 	numbers    numbers
 }
 
@@ -61,6 +62,8 @@ const numberBlock = 100
 type markerRecord struct {
 	Schema     int    `cbor:"1,keyasint"`
 	Deployment string `cbor:"2,keyasint,omitempty"`
+	// Restored: the store was begun for a deployment that had one before, which was lost.
+	Restored bool `cbor:"3,keyasint,omitempty"`
 }
 
 // ErrForeign: the store belongs to another deployment than the one that was asked for.
@@ -81,26 +84,33 @@ func Open(ctx context.Context, c Config) (*DB, error) {
 		return nil, err
 	}
 	if m.Schema < schema || m.Schema == schema && m.Deployment == "" {
-		if m.Deployment == "" {
-			m.Deployment = cmp.Or(c.Deployment, rand.Text())
+		next := markerRecord{Schema: schema, Deployment: m.Deployment, Restored: m.Restored}
+		if next.Deployment == "" {
+			next.Deployment, next.Restored = cmp.Or(c.Deployment, rand.Text()), c.Deployment != "" && m.Schema == 0
 		}
-		if err := db.writeMarker(ctx, markerRecord{Schema: schema, Deployment: m.Deployment}); err != nil {
+		if err := db.writeMarker(ctx, next); err != nil {
 			return nil, err
 		}
 		if m, err = db.readMarker(ctx); err != nil { // ours, or that of whoever was first
 			return nil, err
 		}
+		if m.Deployment == "" {
+			return nil, fmt.Errorf("writing the store's marker: %w: it is not there", ErrUnavailable)
+		}
 	}
 	if c.Deployment != "" && m.Deployment != c.Deployment {
 		return nil, fmt.Errorf("%w: it is %s, and %s was expected", ErrForeign, m.Deployment, c.Deployment)
 	}
-	db.deployment = m.Deployment
+	db.deployment, db.restored = m.Deployment, m.Restored
 	return db, db.liftNumbers(ctx)
 }
 
 // Deployment is the id of the deployment that the store belongs to. It stays the same for as long as the store, and every
 // gateway on it, lives.
 func (db *DB) Deployment() string { return db.deployment }
+
+// Restored reports that the store was begun for a deployment that had one before: others may know what was in that.
+func (db *DB) Restored() bool { return db.restored }
 
 func (db *DB) readMarker(ctx context.Context) (m markerRecord, err error) {
 	items, err := db.engine.Get(ctx, keyMarker)

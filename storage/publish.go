@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"errors"
+	"slices"
 	"strings"
 	"time"
 
@@ -114,6 +115,31 @@ func (db *DB) SaveCRL(ctx context.Context, next publish.CRL, prev *publish.CRL, 
 	}
 	db.engine.Wake(ctx, topicCRL(next.Issuer))
 	return nil
+}
+
+// Expiries implements publish.Store.
+func (db *DB) Expiries(ctx context.Context, issuer string, serials []ca.Serial) (map[ca.Serial]time.Time, error) {
+	ends := make(map[ca.Serial]time.Time, len(serials))
+	for chunk := range slices.Chunk(serials, 500) {
+		keys := make([]Key, len(chunk))
+		for i, serial := range chunk {
+			keys[i] = keyCertificate(issuer, serial)
+		}
+		items, err := db.read(ctx, keys...)
+		if err != nil {
+			return nil, err
+		}
+		for i, it := range items {
+			c, err := decodeCertificate(issuer, chunk[i], it)
+			if err != nil {
+				return nil, err
+			}
+			if c != nil {
+				ends[chunk[i]] = c.NotAfter
+			}
+		}
+	}
+	return ends, nil
 }
 
 // CRLLease implements publish.Store.

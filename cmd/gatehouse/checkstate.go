@@ -21,7 +21,7 @@ const storeWithin = 15 * time.Second
 func running(folder string) bool {
 	c, err := net.Dial("unix", filepath.Join(folder, adminSocket))
 	if err != nil {
-		return false
+		return errors.Is(err, os.ErrPermission) // somebody else's gateway's socket
 	}
 	c.Close()
 	return true
@@ -109,11 +109,27 @@ func checkStore(ctx context.Context, s *settings) []checkResult {
 	if h.Err != nil {
 		return []checkResult{{"store", false, h.Err.Error()}}
 	}
+	if err := checkDeployment(ctx, s, engine); err != nil {
+		return []checkResult{{"store", false, err.Error()}}
+	}
 	out := []checkResult{{"store", true, h.Engine + ": " + h.Durability}}
 	if s.redis != nil {
 		out = append(out, checkClock(ctx, engine))
 	}
 	return out
+}
+
+// checkDeployment compares the store's id with the one that the data folder remembers.
+func checkDeployment(ctx context.Context, s *settings, engine storage.Engine) error {
+	member, err := readMembership(s.folder)
+	if err != nil || member.Deployment == "" {
+		return err
+	}
+	id, found, err := storage.DeploymentOf(ctx, engine)
+	if err == nil && found && id != "" && id != member.Deployment {
+		err = fmt.Errorf("it belongs to deployment %s, and the data folder %s to %s; configure the store that belongs to the folder", id, s.folder, member.Deployment)
+	}
+	return err
 }
 
 // checkClock compares the machine's clock with the store's, which all gateways share.

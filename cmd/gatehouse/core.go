@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/netip"
 	"os"
@@ -42,9 +43,10 @@ type core struct {
 	publisher *publish.Publisher
 	doors     http.Handler
 
-	ownTLS   *ownTLS          // looked after while the core runs; may be nil
-	own      []netip.AddrPort // addresses of the gateway's listeners, which no validation contacts
-	wentBack chan error       // receives once when the store is found to have gone back
+	ownTLS   *ownTLS           // looked after while the core runs; may be nil
+	served   map[string][]byte // lists, DER by issuer, of the core that this one replaces
+	own      []netip.AddrPort  // addresses of the gateway's listeners, which no validation contacts
+	wentBack chan error        // receives once when the store is found to have gone back
 	entrance entrance
 	marked   storage.Mark  // the journal's mark in the store
 	marks    []laggingMark // what it may become, oldest first; with marked, the sweep's alone while it runs
@@ -55,9 +57,9 @@ type core struct {
 }
 
 // openCore opens store and journal, brings them together and builds everything up to, but not including, what runs by
-// itself. On an error what was opened is closed again.
-func openCore(ctx context.Context, s *settings, own []netip.AddrPort) (_ *core, err error) {
-	c := &core{settings: s, own: own, wentBack: make(chan error, 1)}
+// itself. On an error what was opened is closed again. served are the lists that this process has served by now.
+func openCore(ctx context.Context, s *settings, own []netip.AddrPort, served map[string][]byte) (_ *core, err error) {
+	c := &core{settings: s, own: own, served: served, wentBack: make(chan error, 1)}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, c.close())
@@ -84,8 +86,8 @@ func (c *core) openState(ctx context.Context) error {
 	}
 	openStore := func() error { return c.openStore(ctx, state.member.Deployment) }
 	openJournal := func() error { return c.openJournal(state) }
-	steps := []func() error{openStore, openJournal}
-	if !state.hasStore {
+	steps := []func() error{openStore, openJournal} // a journal tells of each time it is opened
+	if !state.hasJournal {
 		// A first start that is killed leaves a journal without a store, which is in order, and never the reverse.
 		steps = []func() error{openJournal, openStore}
 	}
@@ -94,11 +96,8 @@ func (c *core) openState(ctx context.Context) error {
 			return err
 		}
 	}
-	if state.member.Journal == "" && !s.newJournal {
-		// A folder from before it remembered where it belongs.
-		if err := c.checkForeign(ctx); err != nil {
-			return err
-		}
+	if err := c.checkJournal(ctx, state); err != nil {
+		return err
 	}
 	c.member = membership{Deployment: c.db.Deployment(), Journal: c.journal.ID()}
 	if c.member != state.member {
@@ -128,7 +127,7 @@ func (c *core) openStore(ctx context.Context, deployment string) (err error) {
 	}
 	c.db, err = storage.Open(ctx, storage.Config{Engine: c.engine, Issuers: s.issuerNames(), Log: s.log, Deployment: deployment})
 	if errors.Is(err, storage.ErrForeign) {
-		return fmt.Errorf("%w; the data folder %s is another deployment's: configure the store that belongs to it, or a new data folder", err, s.folder)
+		return fmt.Errorf("%w; the data folder %s remembers that one. Configure the store that belongs to the folder. If it is this one, and it was emptied and then begun anew by a gateway with a new data folder: stop that gateway, empty the store, and start this one first; its journal fills it", err, s.folder)
 	}
 	return err
 }
@@ -141,11 +140,18 @@ func (c *core) openJournal(state folderState) (err error) {
 	}
 	c.onClose(c.journal.Close)
 	s.newJournal = false // it has begun: should the core be opened anew, this is the journal
-	if state.member.Journal != "" && state.hasJournal && c.journal.ID() != state.member.Journal {
-		return fmt.Errorf("the journal in %s is %s, and the folder's own belongs to journal %s; restore the one that belongs to it, or move this one away and start once with --new-journal",
-			s.folder, c.journal.ID(), state.member.Journal)
-	}
 	return nil
+}
+
+// justBegun reports whether the journal of a data folder says nothing but that it was opened: that of a gateway whose first
+// start did not succeed.
+func justBegun(folder string) bool {
+	for e, err := range audit.After(filepath.Join(folder, "journal"), 0) {
+		if err != nil || e.Event.Kind != audit.Started {
+			return false
+		}
+	}
+	return true
 }
 
 // folderState is what a data folder holds.
@@ -170,7 +176,7 @@ func lookAtFolder(s *settings) (state folderState, err error) {
 	}
 	switch {
 	case !state.hasJournal && !s.newJournal && (state.hasStore || state.member.Journal != ""):
-		return state, fmt.Errorf("%s has been a gateway's data folder and holds a store but no journal; restore %s from where it went, or, if it is lost for good, start once with --new-journal", s.folder, journal)
+		return state, fmt.Errorf("%s has been a gateway's data folder and holds no journal; restore %s from where it went, or, if it is lost for good, start once with --new-journal", s.folder, journal)
 	case state.hasJournal && s.newJournal:
 		return state, fmt.Errorf("%s holds a journal that --new-journal would leave aside; start without it, or move %s away first", s.folder, journal)
 	case state.hasJournal && !state.hasStore && s.redis == nil:
@@ -251,7 +257,8 @@ func (c *core) openPublisher() (err error) {
 	if config.Seen, err = kept.read(config.Issuers); err != nil {
 		return err
 	}
-	config.Remember = kept.write
+	maps.Copy(config.Seen, c.served) // which are what the folder has, unless that could not be written
+	config.Remember, config.Restored = kept.write, c.db.Restored()
 	c.publisher, err = publish.New(config)
 	return err
 }

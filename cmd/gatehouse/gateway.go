@@ -14,6 +14,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/gatehouse-ca/gatehouse/internal/web"
+	"github.com/gatehouse-ca/gatehouse/publish"
+	"github.com/gatehouse-ca/gatehouse/storage"
 )
 
 const (
@@ -41,7 +43,10 @@ type gateway struct {
 }
 
 // lists serves what was published.
-type lists struct{ http.Handler }
+type lists struct {
+	http.Handler
+	publisher *publish.Publisher
+}
 
 // openGateway opens the ports, store and journal and builds everything up to, but not including, serving. On an error what
 // was opened is closed again.
@@ -68,7 +73,11 @@ func openGateway(ctx context.Context, s *settings) (_ *gateway, err error) {
 
 // open makes a core and puts it into service.
 func (g *gateway) open(ctx context.Context) error {
-	c, err := openCore(ctx, g.settings, []netip.AddrPort{addrPort(g.listener), addrPort(g.plain)})
+	var served map[string][]byte
+	if l := g.lists.Load(); l != nil {
+		served = l.publisher.Served()
+	}
+	c, err := openCore(ctx, g.settings, []netip.AddrPort{addrPort(g.listener), addrPort(g.plain)}, served)
 	if err != nil {
 		return err
 	}
@@ -78,7 +87,7 @@ func (g *gateway) open(ctx context.Context) error {
 		}
 	}
 	g.member = c.member
-	g.lists.Store(&lists{c.publisher.Handler()})
+	g.lists.Store(&lists{c.publisher.Handler(), c.publisher})
 	g.core.Store(c)
 	return nil
 }
@@ -225,6 +234,9 @@ func (g *gateway) reopen(ctx context.Context) error {
 		if err == nil {
 			g.core.Load().start()
 			return nil
+		}
+		if errors.Is(err, storage.ErrForeign) {
+			return err // a person has to decide; meanwhile a supervisor's restarts say so
 		}
 		if ctx.Err() != nil {
 			return nil

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -77,18 +78,26 @@ func (c *core) checkMark(ctx context.Context, folder string) (storage.Mark, erro
 	return mark, fmt.Errorf("the journal in %s ends before entry %d, which the store has marked: its end is missing; restore the newest copy of the journal", folder, mark.Seq)
 }
 
-// checkForeign refuses a journal of which the store knows nothing although it knows others, unless it has just begun. It is
-// for a folder that does not remember where it belongs.
-func (c *core) checkForeign(ctx context.Context) error {
-	others, err := c.db.Journals(ctx)
-	if err != nil || len(others) == 0 {
-		return err
-	}
-	if seq, _ := c.journal.Head(); seq <= 1 {
+// checkJournal refuses a journal that is not the data folder's: another one than it remembers, or, where it remembers none,
+// because it is from before it did so or a first start did not come that far, one of which the store knows nothing although
+// it knows others. A journal that holds nothing and that the store does not know either was begun by a start that failed.
+func (c *core) checkJournal(ctx context.Context, state folderState) error {
+	remembered, id := state.member.Journal, c.journal.ID()
+	if !state.hasJournal || id == remembered {
 		return nil
 	}
+	known, err := c.db.Journals(ctx)
+	switch {
+	case err != nil:
+		return err
+	case !slices.Contains(known, id) && justBegun(c.settings.folder), remembered == "" && (len(known) == 0 || slices.Contains(known, id)):
+		return nil
+	case remembered != "":
+		return fmt.Errorf("the journal in %s is %s, and the folder's own belongs to journal %s; restore the one that belongs to it, or move this one away and start once with --new-journal",
+			c.settings.folder, id, remembered)
+	}
 	return fmt.Errorf("the store in %s belongs to journal %s, not to journal %s that lies beside it; restore the one that belongs to it, or move this one away and start once with --new-journal",
-		c.settings.folder, strings.Join(others, ", "), c.journal.ID())
+		c.settings.folder, strings.Join(known, ", "), id)
 }
 
 // laggingMark is the journal's end at a moment.

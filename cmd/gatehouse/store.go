@@ -101,7 +101,11 @@ func readSecret(ref string) (string, error) {
 	case errors.Is(err, os.ErrNotExist):
 		return "", fmt.Errorf("there is no file of the name that stands here; name a file that holds the secret, or write env:NAME")
 	case err != nil:
-		return "", err
+		// Not the path: it may be a secret that stands in the wrong place.
+		if e, ok := errors.AsType[*os.PathError](err); ok {
+			err = e.Err
+		}
+		return "", fmt.Errorf("the file that is named here cannot be read: %w", err)
 	case info.Mode().Perm()&0o077 != 0:
 		return "", fmt.Errorf("%s can be read by others; run chmod 600 %s", ref, ref)
 	case info.Size() > 4096:
