@@ -106,6 +106,10 @@ func (e *Engine) once(ctx context.Context, s *server, r request) (answer, error)
 	args = append(append(args, s.epoch, "master_replid:"+s.history), r.args...)
 	replicate := r.replicate && e.cfg.MinReplicas > 0
 	if !replicate {
+		if size, ok := r.fits(); ok {
+			got, err := s.group.do(s.node, &grouped{ctx: ctx, sha: r.script.sha, keys: r.keys, args: args, size: size})
+			return decode(got, err, s)
+		}
 		got, err := s.node.EvalSha(ctx, r.script.sha, r.keys, args...).Result()
 		return decode(got, err, s)
 	}

@@ -13,7 +13,8 @@ import (
 	"github.com/gatehouse-ca/gatehouse/storage"
 )
 
-// server is a server that passed the checks, and the store it carries. It is not changed once it is published.
+// server is a server that passed the checks, and the store it carries. It is not changed once it is published, but for the
+// group.
 type server struct {
 	node     *redis.Client
 	addr     string
@@ -23,6 +24,7 @@ type server struct {
 	fsync    string // appendfsync
 	replicas int    // connected when it was checked
 	waitAOF  bool
+	group    group // of requests to node
 }
 
 func (s *server) durability(c *Config) string {

@@ -9,11 +9,12 @@
 //
 // # One script per call
 //
-// Every call is one Lua script and one round trip. Each script begins with a guard: the server must be a primary, its
-// replication history must be the one this engine checked, and the store must carry the epoch this engine knows. If not,
-// the script changes nothing and says so; the engine checks settings and epoch of the server it found and asks again. A
-// restart, a failover, a FLUSHALL or a restored backup is noticed by the first call that meets it, not a moment later by a
-// timer. All keys share one hash tag, so a commit is atomic over all it names, on Cluster too.
+// Every call is one Lua script. Those that wait at the same moment share a round trip, except scans, large ones, and what
+// replicas must confirm; each keeps its own reply and error. Each script begins with a guard: the server must be a primary,
+// its replication history must be the one this engine checked, and the store must carry the epoch this engine knows. If
+// not, the script changes nothing and says so; the engine checks settings and epoch of the server it found and asks again.
+// A restart, a failover, a FLUSHALL or a restored backup is noticed by the first call that meets it, not a moment later by
+// a timer. All keys share one hash tag, so a commit is atomic over all it names, on Cluster too.
 //
 // # What may be repeated
 //
