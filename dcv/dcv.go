@@ -18,28 +18,41 @@ type Method string
 
 // The methods that are built.
 const (
-	HTTP01 Method = "http-01" // RFC 8555, 8.3
+	HTTP01    Method = "http-01"     // RFC 8555, 8.3; addresses by RFC 8738, 4
+	DNS01     Method = "dns-01"      // RFC 8555, 8.4
+	TLSALPN01 Method = "tls-alpn-01" // RFC 8737; addresses by RFC 8738, 5
 )
 
 // Proof is evidence that control of an identifier was validated once.
 type Proof struct {
 	Method     Method
-	Identifier identifier.Identifier
-	At         time.Time // when the validation ended, UTC, to the second
-	// Seen says where the proof was found, for the record: the URL of the last hop and the address dialled.
+	Identifier identifier.Identifier // never a wildcard: what dns-01 shows about one, it shows about its base name
+	At         time.Time             // when the validation ended, UTC, to the second
+	// Seen says where the proof was found, for the record: the URL of the last hop and the address dialled, or the DNS
+	// question and the server that answered it.
 	Seen string
 	// Until is when the proof may no longer be used for issuance (policy sets it); zero means not yet decided.
 	Until time.Time
+	// CAA is the permission that was found with it; zero if none was asked for.
+	CAA CAA
 }
 
 // Request is one validation.
 type Request struct {
 	Method           Method
-	Identifier       identifier.Identifier // a wildcard is refused for HTTP01
+	Identifier       identifier.Identifier // a wildcard is refused by all but DNS01, an address by DNS01
 	Token            string                // RFC 8555, 8.1: base64url, at least 128 bits
 	KeyAuthorization string                // RFC 8555, 8.1
 	// Private lists the special-purpose ranges the profile opens for validation, on top of global addresses. Loopback,
 	// link-local, multicast and the clouds' metadata addresses stay shut whatever it says (Config.AllowLoopback is for
 	// throw-away gateways).
 	Private []netip.Prefix
+	// CAA makes the validation fail unless CAA lets this gateway issue; nil: it is not asked.
+	CAA *CAAFor
+}
+
+// CAAFor is for whom a validation asks CAA.
+type CAAFor struct {
+	Identifier identifier.Identifier // as it is to be certified, also where the method proves its base name
+	Accounts   []string              // as in [CAARequest]
 }

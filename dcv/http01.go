@@ -228,12 +228,7 @@ func (v *Validator) judge(resp response, req Request, rec *Record, hop *Hop) (*P
 		return nil, rec.fail(problem.IncorrectResponse, "Publish exactly the key authorization, and see that the name reaches that server",
 			"%s at %s: expected a key authorization of %d characters, got %s", hop.URL, hop.Dialled, len(req.KeyAuthorization), found)
 	}
-	return &Proof{
-		Method:     HTTP01,
-		Identifier: req.Identifier,
-		At:         v.cfg.Now().UTC().Truncate(time.Second),
-		Seen:       fmt.Sprintf("%s at %s", hop.URL, hop.Dialled),
-	}, nil
+	return v.proof(req, fmt.Sprintf("%s at %s", hop.URL, hop.Dialled)), nil
 }
 
 // statusText is a status with its registered name, never the server's own phrase.

@@ -25,6 +25,10 @@ func reason(err error) string {
 	if alert, ok := errors.AsType[tls.AlertError](err); ok {
 		return "TLS alert: " + alert.Error()
 	}
+	// What package tls makes of an alert that came: its words for a number, nothing of the peer's.
+	if op, ok := errors.AsType[*net.OpError](err); ok && op.Op == "remote error" {
+		return "the server refused the handshake (" + op.Err.Error() + ")"
+	}
 	switch {
 	case isTimeout(err):
 		return "timed out"

@@ -17,11 +17,12 @@ type Record struct {
 	Took    time.Duration // without Waited
 	Hops    []Hop         // the first request, then one for each redirect that was followed
 	Advice  string        // what the applicant should change; after a success, what only just worked
+	CAA     []CAALookup   `json:",omitempty"` // every CAA question, after the proof
 }
 
 // Hop is one request of a validation.
 type Hop struct {
-	URL       string
+	URL       string         // for dns-01 a dns: URI (RFC 4501), for tls-alpn-01 tls:// with name and port
 	Lookups   []Lookup       // every question that was sent; empty for an IP address
 	Addresses []Address      // every address that was found, IPv6 first
 	Dials     []Dial         // in order; at most one IPv6 and one IPv4
@@ -35,12 +36,13 @@ type Hop struct {
 // Lookup is one question to one DNS server.
 type Lookup struct {
 	Name    string // without the trailing dot
-	Type    string // "A", "AAAA"
+	Type    string // "A", "AAAA", "TXT"
 	Server  string // host:port as configured
 	Network string // "udp", or "tcp" after a truncated reply
 	Result  string // the response code by its IANA name, or what went wrong instead
 	Aliases []string
 	Found   []netip.Addr
+	Texts   int // how many TXT records there were
 	Took    time.Duration
 }
 

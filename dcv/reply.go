@@ -31,6 +31,7 @@ const (
 	resultAliasLoop = "alias loop"
 	resultAliases   = "too many aliases"
 	resultCanceled  = "canceled"
+	resultNoLookup  = "no recursion available" // a referral looks like NODATA
 )
 
 // reply is what one DNS message says about one question.
@@ -38,7 +39,9 @@ type reply struct {
 	result    string
 	truncated bool // RFC 2181, 9: nothing in it is used, ask again over TCP
 	addrs     []netip.Addr
-	aliases   []string // without trailing dots
+	texts     []string    // of TXT records, each with its character-strings joined (RFC 7208, 3.3 reads them so)
+	caa       []caaRecord // none left out, because each may be the one that forbids
+	aliases   []string    // without trailing dots
 }
 
 // header field masks (RFC 1035, 4.1.1).
@@ -71,11 +74,15 @@ func readReply(raw []byte, id uint16, name string, qtype uint16, limit int) (r r
 	if msg.Unpack(raw) != nil {
 		return reply{result: resultMalformed}, true
 	}
+	if qtype == dns.TypeCAA && !msg.RecursionAvailable && (msg.Rcode == dns.RcodeSuccess || msg.Rcode == dns.RcodeNameError) {
+		return reply{result: resultNoLookup}, true
+	}
 	switch msg.Rcode {
 	case dns.RcodeSuccess:
 		return follow(msg.Answer, name, qtype), true
 	case dns.RcodeNameError:
-		return reply{result: resultNXDomain}, true
+		// The aliases tell a person which name it is that does not exist (RFC 2308, 2.1).
+		return reply{result: resultNXDomain, aliases: follow(msg.Answer, name, qtype).aliases}, true
 	default:
 		text, known := dns.RcodeToString[msg.Rcode]
 		if !known {
@@ -101,20 +108,18 @@ func isReplyTo(raw []byte, id uint16, name string, qtype uint16) bool {
 	return binary.BigEndian.Uint16(raw[at:]) == qtype && binary.BigEndian.Uint16(raw[at+2:]) == dns.ClassINET
 }
 
-// follow walks from the name asked for along its aliases to addresses, inside one answer section. Records of any other
+// follow walks from the name asked for along its aliases to addresses or texts, inside one answer section. Records of any other
 // owner are not looked at: a server may put in whatever it likes. An alias whose target is not in the answer leads to no
 // address; a recursive server has completed the chain (RFC 1034, 4.3.2).
 func follow(answer []dns.RR, name string, qtype uint16) reply {
 	r := reply{result: resultNoData}
 	for owner := name; ; {
 		for _, rr := range answer {
-			if len(r.addrs) < maxAddresses && rr.Header().Rrtype == qtype && strings.EqualFold(rr.Header().Name, owner) {
-				if addr, ok := addressOf(rr); ok {
-					r.addrs = append(r.addrs, addr)
-				}
+			if rr.Header().Rrtype == qtype && strings.EqualFold(rr.Header().Name, owner) {
+				r.take(rr)
 			}
 		}
-		if len(r.addrs) > 0 {
+		if len(r.addrs)+len(r.texts)+len(r.caa) > 0 {
 			r.result = resultNoError
 			return r
 		}
@@ -133,6 +138,21 @@ func follow(answer []dns.RR, name string, qtype uint16) reply {
 		}
 		r.aliases = append(r.aliases, alias)
 		owner = target
+	}
+}
+
+// take keeps what a record of the type asked for says.
+func (r *reply) take(rr dns.RR) {
+	if caa, ok := rr.(*dns.CAA); ok {
+		r.caa = append(r.caa, caaRecord{flags: caa.Flag, tag: caa.Tag, value: caa.Value})
+		return
+	}
+	if txt, ok := rr.(*dns.TXT); ok {
+		r.texts = append(r.texts, strings.Join(txt.Txt, ""))
+		return
+	}
+	if addr, ok := addressOf(rr); ok && len(r.addrs) < maxAddresses {
+		r.addrs = append(r.addrs, addr)
 	}
 }
 

@@ -108,6 +108,14 @@ func (r *Resolver) addresses(ctx context.Context, name string) (found []netip.Ad
 	}
 }
 
+// texts looks up the TXT records of name (no trailing dot). Unlike addresses it knows no partial success: result is
+// NOERROR exactly if there are records.
+func (r *Resolver) texts(ctx context.Context, name string) (found []string, lookups []Lookup, result string) {
+	txt := &ask{name: name + ".", qtype: dns.TypeTXT}
+	lookups = r.resolve(ctx, txt)
+	return txt.reply.texts, lookups, txt.reply.result
+}
+
 // resolve asks until every question has a final reply, the rounds are over or ctx ends.
 func (r *Resolver) resolve(ctx context.Context, asks ...*ask) []Lookup {
 	lookups := make([]Lookup, 0, len(asks))
@@ -158,6 +166,7 @@ func (r *Resolver) deadline(ctx context.Context) time.Time {
 func (a *ask) lookup(server string) Lookup {
 	return Lookup{
 		Name: strings.TrimSuffix(a.name, "."), Type: dns.TypeToString[a.qtype], Server: server, Network: a.network,
-		Result: a.reply.result, Aliases: a.reply.aliases, Found: a.reply.addrs, Took: a.took,
+		Result: a.reply.result, Aliases: a.reply.aliases, Found: a.reply.addrs,
+		Texts: len(a.reply.texts), Took: a.took,
 	}
 }

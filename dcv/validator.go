@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/gatehouse-ca/gatehouse/identifier"
 	"github.com/gatehouse-ca/gatehouse/problem"
 )
 
@@ -18,6 +19,9 @@ type Config struct {
 	// HTTPPort and HTTPSPort are the only ports a validation contacts; default 80 and 443 (BR 1.6.1, "Authorized Ports").
 	// Others are for tests and throw-away gateways.
 	HTTPPort, HTTPSPort uint16
+	// TLSALPNPort is the port that tls-alpn-01 contacts; default 443 (RFC 8737, 3). Others are for tests and throw-away
+	// gateways.
+	TLSALPNPort uint16
 	// UserAgent is sent with every request; printable ASCII, best with a URL that explains the visit, such as
 	// "Gatehouse (+https://ca.example.com/validation)". Default "Gatehouse".
 	UserAgent string
@@ -31,6 +35,9 @@ type Config struct {
 	MaxConcurrent, MaxPerTarget int
 	// AllowLoopback lets validations contact 127.0.0.0/8 and ::1. It is for throw-away gateways only.
 	AllowLoopback bool
+	// CAAIdentities are the issuer domain names by which CAA records mean this gateway (RFC 8659, 4.2), as in ca.example.com;
+	// the first is the one that is advised. None: CAA cannot be asked.
+	CAAIdentities []string
 	// OwnAddresses returns the addresses this gateway listens on, and those it is reached by from outside where they differ.
 	// They are never contacted; one with an unspecified address stands for every address of this host. It is called for
 	// each address that is checked and must be cheap and safe for concurrent use. nil: none.
@@ -57,6 +64,7 @@ func New(cfg Config) (*Validator, error) {
 	}
 	cfg.HTTPPort = cmp.Or(cfg.HTTPPort, 80)
 	cfg.HTTPSPort = cmp.Or(cfg.HTTPSPort, 443)
+	cfg.TLSALPNPort = cmp.Or(cfg.TLSALPNPort, 443)
 	cfg.UserAgent = cmp.Or(cfg.UserAgent, "Gatehouse")
 	cfg.Timeout = cmp.Or(cfg.Timeout, 15*time.Second)
 	cfg.DialTimeout = cmp.Or(cfg.DialTimeout, 5*time.Second)
@@ -90,7 +98,7 @@ func (c *Config) check() error {
 	case strings.ContainsFunc(c.UserAgent, func(r rune) bool { return r < ' ' || r >= 0x7f }):
 		return errors.New("dcv: the user agent holds something other than printable ASCII") // RFC 9110, 5.5
 	}
-	return nil
+	return checkIdentities(c.CAAIdentities)
 }
 
 // Close releases the sockets that are kept between validations. Validations under way are not disturbed.
@@ -120,7 +128,10 @@ func (v *Validator) Check(ctx context.Context, req Request) (*Proof, *Record, er
 	defer release()
 	bounded, cancel := context.WithTimeout(ctx, v.cfg.Timeout)
 	defer cancel()
-	proof, failed := v.http01(bounded, req, rec)
+	proof, failed := v.prove(bounded, req, rec)
+	if failed == nil && req.CAA != nil {
+		proof.CAA, failed = v.checkCAA(bounded, req, rec)
+	}
 	rec.Took = time.Since(began)
 	if failed == nil {
 		return proof, rec, nil
@@ -132,19 +143,40 @@ func (v *Validator) Check(ctx context.Context, req Request) (*Proof, *Record, er
 	return nil, rec, failed
 }
 
+// prove runs the request's method.
+func (v *Validator) prove(ctx context.Context, req Request, rec *Record) (*Proof, *problem.Error) {
+	switch req.Method {
+	case HTTP01:
+		return v.http01(ctx, req, rec)
+	case DNS01:
+		return v.dns01(ctx, req, rec)
+	case TLSALPN01:
+		return v.tlsALPN01(ctx, req, rec)
+	}
+	return nil, rec.fail(problem.Internal, "", "the validation has no method")
+}
+
+// proof is what a validation that succeeds gives.
+func (v *Validator) proof(req Request, seen string) *Proof {
+	return &Proof{Method: req.Method, Identifier: req.Identifier.Base(), At: v.cfg.Now().UTC().Truncate(time.Second), Seen: seen}
+}
+
 // checkRequest refuses what no validation should be started for.
 func checkRequest(req Request, rec *Record) error {
 	switch req.Method {
-	case HTTP01:
+	case HTTP01, DNS01, TLSALPN01:
 	default:
 		return rec.fail(problem.Malformed, "", "%s is not a validation method that is offered here", quote(string(req.Method)))
 	}
 	switch {
 	case req.Identifier.IsZero():
 		return rec.fail(problem.Malformed, "", "the validation names no identifier")
-	case req.Identifier.IsWildcard():
-		// RFC 8555, 8.3 proves one host, not all below it; BR 3.2.2.4.19 says so.
-		return rec.fail(problem.RejectedIdentifier, "Use a method that works in DNS", "http-01 cannot prove the wildcard name %s",
+	case req.Identifier.IsWildcard() && req.Method != DNS01:
+		// RFC 8555, 8.3 and RFC 8737, 3 prove one host, not all below it; BR 3.2.2.4.19 and .20 say so.
+		return rec.fail(problem.RejectedIdentifier, "Use dns-01", "%s cannot prove the wildcard name %s", req.Method,
+			req.Identifier.Value())
+	case req.Identifier.Type() == identifier.IP && req.Method == DNS01: // RFC 8738, 7
+		return rec.fail(problem.RejectedIdentifier, "Use http-01 or tls-alpn-01", "dns-01 cannot prove the address %s",
 			req.Identifier.Value())
 	case len(req.Token) < minToken || len(req.Token) > maxToken || !isBase64URL(req.Token):
 		return rec.fail(problem.Malformed, "", "the token is not base64url of at least 128 bits (RFC 8555, 8.3)")

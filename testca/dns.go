@@ -19,6 +19,8 @@ type DNSConfig struct {
 	// Default answers A and AAAA for every name that has no records of its own. Empty: such names do not exist.
 	Default []netip.Addr
 	TTL     uint32 // seconds, of records made from addresses; default 60
+	// Updates lets anybody who reaches the server change records (RFC 2136), unsigned. It is for the loopback.
+	Updates bool
 }
 
 // DNS is a programmable DNS server. It answers as a recursive resolver does: CNAME chains are followed in the answer.

@@ -28,6 +28,7 @@ const (
 	DNSMalformed                  // a right header and question, then bytes that are no records
 	DNSAliasLoop                  // two aliases that point at each other, in one answer
 	DNSStranger                   // addresses whose owner is another name
+	DNSReferral                   // no records and no recursion, as a server answers that is none for this name
 )
 
 // DNSFault is how the answers for a name go wrong.
@@ -104,6 +105,8 @@ func misbehave(kind DNSFaultKind, network string, q, honest *dns.Msg) [][]byte {
 		return [][]byte{raw}
 	case DNSAliasLoop:
 		bad.Answer = aliasLoop(q.Question[0].Name)
+	case DNSReferral:
+		bad.Answer, bad.RecursionAvailable = nil, false
 	case DNSStranger:
 		for _, rr := range bad.Answer {
 			rr.Header().Name = "elsewhere.example."
@@ -128,7 +131,7 @@ func forgeries(honest *dns.Msg) [][]byte {
 	return [][]byte{
 		lie(func(m *dns.Msg) { m.Id ^= 0x5555 }),
 		lie(func(m *dns.Msg) { m.Question[0].Name = "elsewhere.example." }),
-		lie(func(m *dns.Msg) { m.Question[0].Qtype = dns.TypeTXT }),
+		lie(func(m *dns.Msg) { m.Question[0].Qtype++ }),
 		lie(func(m *dns.Msg) { m.Question[0].Qclass = dns.ClassCHAOS }),
 		lie(func(m *dns.Msg) { m.Question = nil }),
 		lie(func(m *dns.Msg) { m.Response = false }),

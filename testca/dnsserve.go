@@ -71,6 +71,10 @@ func (d *DNS) serve(raw []byte, network string, from netip.AddrPort, send func([
 	if err := q.Unpack(raw); err != nil || len(q.Question) != 1 || q.Response {
 		return // not a question; a resolver drops it
 	}
+	if q.Opcode == dns.OpcodeUpdate {
+		send(pack(d.update(q)))
+		return
+	}
 	name := dns.CanonicalName(q.Question[0].Name)
 	seen := DNSQuery{Name: name, Type: q.Question[0].Qtype, Network: network, Source: from, ID: q.Id}
 	if opt := q.IsEdns0(); opt != nil {
@@ -88,6 +92,10 @@ func (d *DNS) serve(raw []byte, network string, from netip.AddrPort, send func([
 		watch(seen)
 	}
 
+	if network == "udp" && fault.Kind == DNSHonest {
+		// RFC 6891, 6.2.5 and RFC 2181, 9: what does not fit is cut, and says so.
+		reply.Truncate(max(dns.MinMsgSize, int(seen.EDNS)))
+	}
 	respond := func() {
 		for _, out := range misbehave(fault.Kind, network, q, reply) {
 			send(out)

@@ -1,6 +1,6 @@
 // Package testca makes throw-away worlds to test and demonstrate a certificate authority in: a hierarchy of keys and
-// certificates, certificate requests, a DNS server and a web server on the loopback whose faults can be switched on name
-// by name.
+// certificates, certificate requests, a DNS server, a web server and one that answers tls-alpn-01, on the loopback, whose
+// faults can be switched on name by name.
 //
 // It decides nothing about issuance. It trusts whoever calls it, completely: a server made here answers whatever it is
 // told, right or wrong. It never touches a network beyond the address that it is given (the loopback by default), and
