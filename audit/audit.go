@@ -41,6 +41,7 @@ const (
 	CRLSigned     Kind = "crl-signed"     // Issuer, Number, Hash (of the DER)
 	AccountMade   Kind = "account-made"   // Account, Data (the whole account)
 	AccountEdited Kind = "account-edited" // Account, Data (the whole account); may repeat what was said
+	AuthzGivenUp  Kind = "authz-given-up" // an ACME authorization was deactivated: Account, Data (which, and when); may repeat
 )
 
 // Event is one entry before it is chained. It carries no secret. Fields that a kind does not name stay zero.

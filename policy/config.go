@@ -75,7 +75,7 @@ type Config struct {
 	// addresses alike. Empty: everything that the other rules let pass.
 	AllowNames []string
 	DenyNames  []string
-	// AllowWildcards lets names like *.example.com pass; needs a method in DCVMethods that can prove them.
+	// AllowWildcards lets names like *.example.com pass; needs dns-01 in DCVMethods, which alone proves them.
 	AllowWildcards bool
 	// AllowInternalNames lets names without a listed public suffix ("db.corp") and special-purpose addresses
 	// ("10.0.0.1") pass. Default true; in public mode always false, and true is refused.
@@ -91,10 +91,16 @@ type Config struct {
 
 	Lint Lint // default LintRFC, in public mode LintCABF, which it requires
 
-	DCVMethods []dcv.Method // the methods whose proofs count; default http-01
+	// DCVMethods are the methods whose proofs count: http-01, dns-01, tls-alpn-01. Default http-01. Addresses are proved by
+	// http-01 and tls-alpn-01, wildcards by dns-01, other names by all.
+	DCVMethods []dcv.Method
 	// ProofLifetime is how long after its validation a proof may be used for issuance. Default 24 h. In public mode held
 	// to the limits' table as Validity is.
 	ProofLifetime time.Duration
+	// CAA says whether CAA records are asked. Default off; in public mode always on, and off is refused. CAALifetime is how
+	// old an answer may be at signing before it is asked again; whole seconds, default 8 h, in public mode no more.
+	CAA         CAARule
+	CAALifetime time.Duration
 	// Own makes this the profile of the gateway's own certificate: the principal [System] alone may use it, for names that
 	// AllowNames lists one by one, and a proof is that they are configured ([Configured]). It belongs to the program:
 	// nothing that an operator writes and nothing that a client sends sets it.

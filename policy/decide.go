@@ -47,7 +47,7 @@ func (p *Profile) Decide(r Request) (*Decision, error) {
 	return &Decision{
 		Profile: p, Requester: r.Requester,
 		CommonName: p.pickCommonName(names, r.CSR.CommonName), Subject: subject, Names: names,
-		PublicKey: r.CSR.PublicKey, NotBefore: notBefore, NotAfter: notAfter,
+		PublicKey: r.CSR.PublicKey, NotBefore: notBefore, NotAfter: notAfter, CAA: p.permissions(r, names),
 	}, nil
 }
 

@@ -27,7 +27,7 @@ func (p *Profile) setNames(c *checker, cfg Config) {
 	}
 	p.wildcards = cfg.AllowWildcards
 	if p.wildcards && !slices.ContainsFunc(p.methods, func(m dcv.Method) bool { s, _ := provable(m); return s.wildcards }) {
-		c.refuse("allow_wildcards", "none of the methods in dcv_methods (%s) proves a wildcard (Baseline Requirements 3.2.2.4.19); leave it out", list(p.methods))
+		c.refuse("allow_wildcards", "none of the methods in dcv_methods (%s) proves a wildcard (Baseline Requirements 3.2.2.4.19, 3.2.2.4.20); add dns-01 there or leave it out", list(p.methods))
 	}
 	p.internalNames = !p.public
 	if cfg.AllowInternalNames != nil {

@@ -37,6 +37,7 @@ func New(cfg Config) (*Profile, error) {
 	p.setKeys(c, cfg)
 	p.setUsages(c, cfg)
 	p.setMethods(c, cfg)
+	p.setCAA(c, cfg)
 	p.setNames(c, cfg)
 	p.setSubject(c, cfg)
 	p.setLint(c, cfg)
@@ -98,7 +99,8 @@ func (p *Profile) setMethods(c *checker, cfg Config) {
 	}
 	for _, m := range p.methods {
 		if _, known := provable(m); !known || m == Configured {
-			c.refuse("dcv_methods", "%q is no validation method of this gateway; known is %q", m, dcv.HTTP01)
+			c.refuse("dcv_methods", "%q is no validation method of this gateway; known are %s", m,
+				list([]dcv.Method{dcv.HTTP01, dcv.DNS01, dcv.TLSALPN01}))
 		}
 	}
 }

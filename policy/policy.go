@@ -47,4 +47,5 @@ type Decision struct {
 	PublicKey  any                     // *rsa.PublicKey, *ecdsa.PublicKey, ed25519.PublicKey
 	NotBefore  time.Time               // UTC, whole seconds
 	NotAfter   time.Time               // inclusive: validity is NotAfter - NotBefore + 1 s (RFC 5280, 4.1.2.5)
+	CAA        []CAA                   // one for each DNS name, in their order; empty if the profile does not ask
 }

@@ -39,6 +39,8 @@ type Profile struct {
 	methods       []dcv.Method
 	proofLifetime time.Duration
 	privateRanges []netip.Prefix
+	caa           bool
+	caaLifetime   time.Duration
 
 	hash string
 }

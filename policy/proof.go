@@ -35,6 +35,12 @@ func provable(m dcv.Method) (scope, bool) {
 	case dcv.HTTP01:
 		// Baseline Requirements 3.2.2.4.19: control of a web server shows nothing about other hosts below the name.
 		return scope{addresses: true}, true // RFC 8738, section 4
+	case dcv.DNS01:
+		// Baseline Requirements 3.2.2.4.7; RFC 8738, section 7, rules out addresses.
+		return scope{wildcards: true}, true
+	case dcv.TLSALPN01:
+		// Baseline Requirements 3.2.2.4.20: as http-01; RFC 8738, section 5.
+		return scope{addresses: true}, true
 	case Configured:
 		return scope{addresses: true}, true
 	default:

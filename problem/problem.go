@@ -50,6 +50,8 @@ const (
 	DNS                               // validation could not resolve (RFC 8555, 6.7)
 	TLS                               // validation met a TLS error (RFC 8555, 6.7)
 	IncorrectResponse                 // validation was answered wrongly (RFC 8555, 6.7)
+	AlreadyReplaced                   // another order replaces the certificate (RFC 9773, 7.4)
+	InvalidProfile                    // the profile is not offered (draft-ietf-acme-profiles, 4)
 	kindCount
 )
 
@@ -58,7 +60,7 @@ var kindNames = [kindCount]string{
 	"conflict", "unauthorized", "account-does-not-exist", "already-revoked", "bad-csr", "bad-nonce",
 	"bad-public-key", "bad-revocation-reason", "bad-signature-algorithm", "invalid-contact", "unsupported-contact",
 	"user-action-required", "order-not-ready", "rejected-identifier", "unsupported-identifier", "rate-limited",
-	"caa", "connection", "dns", "tls", "incorrect-response",
+	"caa", "connection", "dns", "tls", "incorrect-response", "already-replaced", "invalid-profile",
 }
 
 // String is the kind's label in logs and metrics. An unknown kind prints as "internal".
