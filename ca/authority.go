@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/gatehouse-ca/gatehouse/audit"
+	"github.com/gatehouse-ca/gatehouse/policy"
 	"github.com/gatehouse-ca/gatehouse/problem"
 )
 
@@ -26,6 +27,10 @@ type Config struct {
 	// StoreTimeout bounds each step that writes to the store and the journal, once an issuance has begun to be recorded;
 	// zero is DefaultStoreTimeout.
 	StoreTimeout time.Duration
+	// CAA is asked in step 2 (dcv.Validator), AccountURLs says which URLs a requester's account has, for accounturi (RFC 8657,
+	// section 3); nil if it has none. Without CAA a profile that asks it issues nothing.
+	CAA         CAA
+	AccountURLs func(policy.Requester) []string
 	// Ready is asked before anything is signed; its error, a *problem.Error, refuses. Nil: always ready.
 	Ready func() error
 	Now   func() time.Time // nil: time.Now
@@ -44,6 +49,8 @@ type Authority struct {
 	store        Store
 	journal      Journal
 	storeTimeout time.Duration
+	caa          CAA
+	accountURLs  func(policy.Requester) []string
 	ready        func() error
 	now          func() time.Time
 	log          *slog.Logger
@@ -62,7 +69,7 @@ func New(c Config) (*Authority, error) {
 	}
 	a := &Authority{
 		issuers: make(map[string]*issuer, len(c.Issuers)), store: c.Store, journal: c.Journal,
-		storeTimeout: c.StoreTimeout, ready: c.Ready, now: c.Now, log: c.Log, step: c.Step,
+		storeTimeout: c.StoreTimeout, caa: c.CAA, accountURLs: c.AccountURLs, ready: c.Ready, now: c.Now, log: c.Log, step: c.Step,
 	}
 	if a.ready == nil {
 		a.ready = func() error { return nil }

@@ -32,14 +32,14 @@ type issuance struct {
 }
 
 // Issue decides on a request and, if policy allows it, signs, records and returns a certificate: the steps of
-// docs/issuance.md, by their numbers. (Step 2, checking CAA again, arrives together with CAA.)
+// docs/issuance.md, by their numbers.
 //
 // A policy refusal and anything else up to step 5 leaves everything as it was. From step 6 on the issuance no longer ends
 // with ctx but by its own deadlines, at most StoreTimeout, SignTimeout and StoreTimeout again: once its intent is
 // recorded, giving up would only put a serial on the CRL. After an error from step 6 on, the intent was abandoned or will
 // be by the sweep, unless the record or the journal alone failed at the end (docs/issuance.md says how that is found).
 //
-// Errors are *problem.Error: policy's own; Conflict if the owner's state had moved on or the intent was abandoned
+// Errors are *problem.Error: policy's own; CAA's, with RetryAfter if the records could not be had; Conflict if the owner's state had moved on or the intent was abandoned
 // meanwhile; Unavailable, with RetryAfter, if the store, the journal or the issuer cannot serve; Internal otherwise.
 func (a *Authority) Issue(ctx context.Context, req Request) (*Certificate, error) {
 	if req.Profile == nil {
@@ -53,12 +53,16 @@ func (a *Authority) Issue(ctx context.Context, req Request) (*Certificate, error
 	if err := a.ready(); err != nil {
 		return nil, err
 	}
+	n := &issuance{a: a, is: is}
+	if err := n.decide(ctx, req); err != nil {
+		return nil, err
+	}
+	// After the DNS has answered: whoever makes it slow shall not fill the issuer's places.
 	leave, err := is.admit()
 	if err != nil {
 		return nil, err
 	}
 	defer leave()
-	n := &issuance{a: a, is: is}
 	if err := n.prepare(req); err != nil {
 		return nil, err
 	}
@@ -71,8 +75,8 @@ func (a *Authority) Issue(ctx context.Context, req Request) (*Certificate, error
 	return n.finish(context.WithoutCancel(ctx))
 }
 
-// prepare is steps 1 to 5: everything that can be decided without recording anything.
-func (n *issuance) prepare(req Request) error {
+// decide is steps 1 and 2: whether the certificate may be issued.
+func (n *issuance) decide(ctx context.Context, req Request) error {
 	// 1. Policy on requester, pinned profile hash, names, key, CSR, proofs and approvals, by the gate's own clock.
 	var err error
 	req.Policy.Now = n.a.now()
@@ -84,6 +88,19 @@ func (n *issuance) prepare(req Request) error {
 	}
 	n.a.step(1)
 
+	// 2. CAA of every name, asked again where the answer is too old.
+	if len(n.decision.CAA) == 0 {
+		return nil
+	}
+	if err := n.permit(ctx); err != nil {
+		return err
+	}
+	n.a.step(2)
+	return nil
+}
+
+// prepare is steps 3 to 5: what is to be signed, without recording anything.
+func (n *issuance) prepare(req Request) (err error) {
 	// 3. Serial number.
 	var serial Serial
 	serial, n.number = newSerial()
@@ -184,6 +201,7 @@ func (n *issuance) begin(ctx context.Context, req Request) error {
 	// 7. Journal "will sign".
 	e := n.event(audit.WillSign)
 	e.Hash, e.NotAfter = n.intent.TBSHash[:], n.intent.NotAfter
+	e.Detail = n.permittedAt()
 	if journaled = n.a.append(ctx, e); journaled == nil {
 		n.a.step(7)
 	}

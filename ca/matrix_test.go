@@ -159,6 +159,7 @@ func TestPublicProfile(t *testing.T) {
 			c.Mode, c.Now, c.KeyTypes, c.Validity = policy.Public, time.Now(), nil, 47*24*time.Hour
 		})
 	})
+	w.authority.caa = &fakeCAA{}
 	for _, kind := range []string{"p256", "p384", "rsa2048"} {
 		c, err := w.authority.Issue(t.Context(), w.requestFor(t, newKey(t, kind), "www.example.com", "example.com"))
 		if err != nil {
