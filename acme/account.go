@@ -21,6 +21,8 @@ type Account struct {
 	Thumbprint  string // RFC 7638; one account per key
 	Contacts    []string
 	TermsAgreed time.Time // zero: not agreed
+	Terms       string    // the URL of the terms that were agreed to; empty: there were none, or it was not recorded
+	Rollovers   int64     // how often the key was changed (RFC 8555, 7.3.5): of two keys the later has more
 	Created     time.Time
 	Deactivated time.Time // zero: valid. There is no way back (RFC 8555, 7.3.6)
 	Version     [16]byte  // of the record as read; zero before it exists

@@ -56,11 +56,8 @@ func (s *Server) update(ctx context.Context, a *Account, in accountUpdate) (*Acc
 		if !problem.Is(err, problem.Conflict) || attempt == updateAttempts {
 			return nil, err
 		}
-		if a, err = s.Store.AccountByKey(ctx, a.Thumbprint); err != nil {
+		if a, err = s.current(ctx, a); err != nil {
 			return nil, err
-		}
-		if a.Status() != StatusValid {
-			return nil, s.deactivated(ctx, a)
 		}
 	}
 }

@@ -28,7 +28,10 @@ type Authorization struct {
 	Created    time.Time
 	Expires    time.Time // while pending: when it lapses; once valid: when it can no longer be used
 	Challenges []Challenge
-	Version    [16]byte // of the record as read; zero before it exists
+
+	Deactivated time.Time // zero: not given up. There is no way back (RFC 8555, 7.5.2)
+
+	Version [16]byte // of the record as read; zero before it exists
 }
 
 // Challenge is one way to prove control (RFC 8555, 7.1.5). Its id in URLs is the authorization's and its position.
@@ -66,11 +69,13 @@ func newAuthorization(account *Account, profile *policy.Profile, name identifier
 	return a
 }
 
-// Status is one of pending, valid, invalid and expired (RFC 8555, 7.1.6). Expired is only what was valid once; one that
+// Status is one of pending, valid, invalid, deactivated and expired (RFC 8555, 7.1.6). Expired is only what was valid once; one that
 // lapses while pending is invalid.
 func (a *Authorization) Status(now time.Time) Status {
 	lapsed := !now.Before(a.Expires)
 	switch {
+	case !a.Deactivated.IsZero():
+		return StatusDeactivated
 	case a.proven() != nil && lapsed:
 		return StatusExpired
 	case a.proven() != nil:
@@ -119,10 +124,16 @@ func (a *Authorization) covers(name identifier.Identifier) bool {
 	return a.Identifier == name.Base() && a.Wildcard == name.IsWildcard()
 }
 
-// serves reports whether a, which may be nil, can be used again for a name in a new order: it is this account's and this
-// organisation's, was proven under this profile's rules by a method the profile still allows, and its proof is good for
-// a while yet by what the profile says today.
+// serves reports whether a, which may be nil, can be used again for a name in a new order: it is valid, and will be for a
+// while yet.
 func (a *Authorization) serves(name identifier.Identifier, account *Account, profile *policy.Profile, now time.Time) bool {
+	return a.validFor(name, account, profile, now.Add(reuseMargin))
+}
+
+// validFor reports whether a, which may be nil, gives an account authority over a name at a time: it is this account's and
+// this organisation's, was proven under this profile's rules by a method the profile still allows, and its proof is good
+// then by what the profile says today.
+func (a *Authorization) validFor(name identifier.Identifier, account *Account, profile *policy.Profile, at time.Time) bool {
 	if a == nil || a.Account != account.ID || a.Org != account.Org || a.Profile != profile.Name() || !a.covers(name) {
 		return false
 	}
@@ -130,9 +141,8 @@ func (a *Authorization) serves(name identifier.Identifier, account *Account, pro
 	if c == nil {
 		return false
 	}
-	until := now.Add(reuseMargin)
 	proof := policy.Proven{Proof: *c.Proof, Org: int32(a.Org), Account: string(a.Account)}
-	return a.Status(until) == StatusValid && profile.Suffices(proof, account.requester(), name, until)
+	return a.Status(at) == StatusValid && profile.Suffices(proof, account.requester(), name, at)
 }
 
 // clone is a copy to change: records that were read are shared and never changed.

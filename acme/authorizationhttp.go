@@ -27,9 +27,16 @@ type wireChallenge struct {
 	Error     *wireProblem `json:"error,omitempty"`
 }
 
-// authorization reads one authorization.
-func (s *Server) authorization(_ context.Context, req *signed) (*reply, error) {
-	a := req.authz
+// authorization reads one authorization, or gives it up.
+func (s *Server) authorization(ctx context.Context, req *signed) (*reply, error) {
+	if req.reads() {
+		return s.renderAuthorization(req.authz), nil
+	}
+	return s.deactivateAuthorization(ctx, req)
+}
+
+// renderAuthorization is the authorization as its account sees it now.
+func (s *Server) renderAuthorization(a *Authorization) *reply {
 	w := &wireAuthorization{
 		Status:     a.Status(s.Now()),
 		Expires:    a.Expires.UTC().Format(time.RFC3339),
@@ -53,7 +60,7 @@ func (s *Server) authorization(_ context.Context, req *signed) (*reply, error) {
 			rep.retryAfter = pollAfter
 		}
 	}
-	return rep, nil
+	return rep
 }
 
 func (s *Server) renderChallenge(a *Authorization, position int) *wireChallenge {

@@ -10,35 +10,44 @@ import (
 
 // wireDirectory is RFC 8555, 7.1.1. What is not built is not named.
 type wireDirectory struct {
-	NewNonce   string   `json:"newNonce"`
-	NewAccount string   `json:"newAccount"`
-	NewOrder   string   `json:"newOrder"`
-	RevokeCert string   `json:"revokeCert"`
-	Meta       wireMeta `json:"meta"`
+	NewNonce    string   `json:"newNonce"`
+	NewAccount  string   `json:"newAccount"`
+	NewAuthz    string   `json:"newAuthz"`
+	NewOrder    string   `json:"newOrder"`
+	RevokeCert  string   `json:"revokeCert"`
+	RenewalInfo string   `json:"renewalInfo"` // RFC 9773, 3
+	KeyChange   string   `json:"keyChange"`
+	Meta        wireMeta `json:"meta"`
 }
 
 type wireMeta struct {
-	TermsOfService          string `json:"termsOfService,omitempty"`
-	Website                 string `json:"website,omitempty"`
-	ExternalAccountRequired bool   `json:"externalAccountRequired"`
+	TermsOfService          string            `json:"termsOfService,omitempty"`
+	Website                 string            `json:"website,omitempty"`
+	CAAIdentities           []string          `json:"caaIdentities,omitempty"`
+	ExternalAccountRequired bool              `json:"externalAccountRequired"`
+	Profiles                map[string]string `json:"profiles"` // draft-ietf-acme-profiles, 3
 }
 
 // directory answers a directory: the default one, an organisation's, or an organisation's with one profile.
 func (s *Server) directory(_ context.Context, req *signed) (*reply, error) {
-	if _, _, err := s.offer(req.target); err != nil {
+	in := req.target
+	org, _, err := s.offer(in)
+	if err != nil {
 		return nil, err
 	}
-	in := req.target
 	return &reply{value: &wireDirectory{
-		NewNonce:   s.links.to(target{resource: resNewNonce}),
-		NewAccount: s.links.to(target{resource: resNewAccount, org: in.org}),
-		NewOrder:   s.links.to(target{resource: resNewOrder, org: in.org, profile: in.profile}),
-		RevokeCert: s.links.to(target{resource: resRevoke}),
-		Meta:       wireMeta{TermsOfService: s.TermsURL, Website: s.Website},
+		NewNonce:    s.links.to(target{resource: resNewNonce}),
+		NewAccount:  s.links.to(target{resource: resNewAccount, org: in.org}),
+		NewAuthz:    s.links.to(target{resource: resNewAuthz, org: in.org, profile: in.profile}),
+		NewOrder:    s.links.to(target{resource: resNewOrder, org: in.org, profile: in.profile}),
+		RevokeCert:  s.links.to(target{resource: resRevoke}),
+		KeyChange:   s.links.to(target{resource: resKeyChange}),
+		RenewalInfo: s.links.to(target{resource: resRenewalInfo}),
+		Meta:        wireMeta{TermsOfService: s.TermsURL, Website: s.Website, CAAIdentities: s.CAAIdentities, Profiles: s.offered(in, org)},
 	}}, nil
 }
 
-// organisation is the one that a directory, new-account or new-order URL belongs to.
+// organisation is the one that a directory, new-account, new-authz or new-order URL belongs to.
 func (s *Server) organisation(t target) (auth.Org, error) {
 	if t.org == "" {
 		return s.Organisations.Default(), nil
@@ -50,7 +59,7 @@ func (s *Server) organisation(t target) (auth.Org, error) {
 	return org, nil
 }
 
-// offer is the organisation and the profile behind a directory or new-order URL. A profile that the organisation may not
+// offer is the organisation and the profile behind a directory, new-authz or new-order URL. A profile that the organisation may not
 // use looks absent.
 func (s *Server) offer(t target) (auth.Org, *policy.Profile, error) {
 	org, err := s.organisation(t)

@@ -17,11 +17,9 @@ func TestDirectories(t *testing.T) {
 		a := w.get(http.MethodGet, path).want(t, http.StatusOK)
 		d := a.decode(t)
 		if d["newAccount"] != base+want[0] || d["newOrder"] != base+want[1] || d["newNonce"] != base+"/acme/r/new-nonce" ||
-			d["revokeCert"] != base+"/acme/r/revoke-cert" {
+			d["newAuthz"] != base+strings.Replace(want[1], "new-order", "new-authz", 1) ||
+			d["revokeCert"] != base+"/acme/r/revoke-cert" || d["keyChange"] != base+"/acme/r/key-change" {
 			t.Errorf("RFC 8555, 7.1.1: %s: %s", path, a.body)
-		}
-		if _, named := d["keyChange"]; named {
-			t.Error("the directory names what is not built")
 		}
 		meta := d["meta"].(map[string]any)
 		if meta["termsOfService"] != "https://example.com/terms" || meta["website"] != "https://example.com" {

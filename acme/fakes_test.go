@@ -79,7 +79,7 @@ func (r *registrar) Submit(ctx context.Context, caller auth.Caller, req ra.Reque
 	r.last++
 	e := &ra.Enrollment{
 		ID: r.last, Org: caller.Org, Door: req.Door, Requester: caller.Principal, Profile: req.Profile,
-		Names: req.Names, Phase: ra.Requested, CSR: req.CSR, Issuer: "test",
+		Names: req.Names, Phase: ra.Requested, CSR: req.CSR, Issuer: "test", Replaces: req.Replaces,
 	}
 	r.mu.Unlock()
 	if err := r.store.begin(req.Begin(e.ID).(*OrderBegun), e); err != nil {
@@ -118,7 +118,8 @@ func (r *registrar) sign(e *ra.Enrollment, caller auth.Caller, csr *policy.CSR) 
 	e.NotBefore, e.NotAfter, e.Issued, e.Fingerprint = tmpl.NotBefore, tmpl.NotAfter, start, sha256.Sum256(der)
 	r.store.complete(e, &ca.Certificate{
 		Intent: ca.Intent{
-			Issuer: e.Issuer, Serial: e.Serial, Names: e.Names, Enrollment: int64(e.ID),
+			Issuer: e.Issuer, Serial: e.Serial, Enrollment: int64(e.ID), Profile: e.Profile,
+			NotBefore: e.NotBefore, NotAfter: e.NotAfter,
 			Requester: policy.Requester{Org: int32(caller.Org), Door: string(e.Door), Principal: caller.Principal},
 		},
 		State: ca.Issued, DER: der, Issued: start,
@@ -139,6 +140,19 @@ func (r *registrar) Revoke(_ context.Context, caller auth.Caller, rev ra.Revocat
 		}
 		return nil
 	})
+}
+
+func (r *registrar) RevokeByControl(ctx context.Context, caller auth.Caller, rev ra.Revocation, controls func(context.Context, *ca.Certificate) error) error {
+	r.store.mu.Lock()
+	c := copyOf(r.store.certificates[CertificateID{rev.Issuer, rev.Serial}])
+	r.store.mu.Unlock()
+	if c == nil || c.Requester.Org != int32(caller.Org) {
+		return problem.New(problem.NotFound, "there is no such certificate")
+	}
+	if err := controls(ctx, c); err != nil {
+		return err
+	}
+	return r.revoke(rev, func(*ca.Certificate) error { return nil })
 }
 
 func (r *registrar) RevokeByKey(_ context.Context, rev ra.Revocation, key crypto.PublicKey) error {

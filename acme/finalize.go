@@ -187,8 +187,10 @@ func (s *Server) startIssuance(req *signed, facts Facts, csr []byte) (*issuance,
 		defer f.leave(order.ID, i)
 		i.enrollment, i.err = s.Registrar.Submit(ctx, caller, ra.Request{
 			Door: ra.DoorACME, Profile: order.Profile, ProfileHash: order.ProfileHash,
-			Names: order.Names, CSR: csr, Proofs: order.proofs(facts),
-			Begin: func(id ra.ID) any { return &OrderBegun{Order: &begun, Enrollment: id} },
+			Names: order.Names, CSR: csr, Proofs: order.proofs(facts), Replaces: order.replaced(),
+			Begin: func(id ra.ID) any {
+				return &OrderBegun{Order: &begun, Enrollment: id, Authorizations: facts.Authorizations}
+			},
 		})
 	})
 	if !started {

@@ -61,16 +61,24 @@ func (s *Server) affirm(ctx context.Context, a *Account) (*Account, error) {
 	}
 	defer leave()
 	// Read in our turn: what was read before may be older by now than the journal's last entry.
-	now, err := s.Store.AccountByKey(ctx, a.Thumbprint)
-	if err != nil || s.journaled.has(now) {
-		return now, err
+	read, err := s.reread(ctx, Admission{Account: a.ID})
+	now := read.Account
+	switch {
+	case err != nil:
+		return nil, err
+	case now == nil:
+		return nil, errNoAccount
+	case now.Thumbprint != a.Thumbprint: // RFC 8555, 7.3.5: whoever asks has the old key
+		return nil, errKeyChanged
+	case s.journaled.has(now):
+		return now, nil
 	}
 	return now, s.journalAccount(ctx, audit.AccountEdited, now)
 }
 
 // journalAccount appends an account as the store has it. The caller has its turn.
 func (s *Server) journalAccount(ctx context.Context, kind audit.Kind, a *Account) error {
-	data, err := json.Marshal(accountEntry{a.Key, a.Contacts, a.TermsAgreed, a.Created, a.Deactivated})
+	data, err := json.Marshal(accountEntry{a.Key, a.Rollovers, a.Contacts, a.TermsAgreed, a.Terms, a.Created, a.Deactivated})
 	if err != nil {
 		return err
 	}
@@ -91,8 +99,10 @@ func errNotRecorded(err error) error {
 // accountEntry is an account as the journal holds it (audit.Event.Data): every fact that the event itself does not name.
 type accountEntry struct {
 	Key         json.RawMessage `json:"key"`
+	Rollovers   int64           `json:"rollovers,omitzero"`
 	Contacts    []string        `json:"contacts,omitempty"`
 	TermsAgreed time.Time       `json:"termsAgreed,omitzero"`
+	Terms       string          `json:"terms,omitzero"`
 	Created     time.Time       `json:"created"`
 	Deactivated time.Time       `json:"deactivated,omitzero"`
 }
@@ -117,7 +127,8 @@ func AccountFromEvent(e audit.Event) (*Account, error) {
 	}
 	return &Account{
 		ID: AccountID(e.Account), Org: auth.OrgID(e.Org), Key: key.Marshal(), Thumbprint: key.Thumbprint(),
-		Contacts: entry.Contacts, TermsAgreed: entry.TermsAgreed, Created: entry.Created, Deactivated: entry.Deactivated,
+		Rollovers: entry.Rollovers, Contacts: entry.Contacts, TermsAgreed: entry.TermsAgreed, Terms: entry.Terms,
+		Created: entry.Created, Deactivated: entry.Deactivated,
 	}, nil
 }
 
@@ -129,7 +140,9 @@ func AccountFromEvent(e audit.Event) (*Account, error) {
 //     stays (CreateAccount refuses the second with Conflict).
 //   - An account that this replay gave back (restored) follows the later entries: the last one wins.
 //   - An account that the store had is only deactivated. It may be newer than this journal: other processes have theirs.
-//   - Nothing takes a deactivation back (RFC 8555, 7.3.6), and key and organisation stay what they were.
+//   - A key that was changed stays changed (RFC 8555, 7.3.5): of two keys the one with more rollovers before it holds, in
+//     any account. The result then has another Thumbprint than have, and is to be written so that the old key is refused.
+//   - Nothing takes a deactivation back (RFC 8555, 7.3.6), and the organisation stays what it was.
 //
 // An entry that says what the store has already changes nothing, so repeated entries and repeated replays do no harm.
 func Replayed(have, said *Account, restored bool) *Account {
@@ -140,10 +153,13 @@ func Replayed(have, said *Account, restored bool) *Account {
 	if have.Deactivated.IsZero() {
 		next.Deactivated = said.Deactivated
 	}
-	if restored {
-		next.Contacts, next.TermsAgreed = slices.Clone(said.Contacts), said.TermsAgreed
+	if said.Rollovers > have.Rollovers {
+		next.Key, next.Thumbprint, next.Rollovers = slices.Clone(said.Key), said.Thumbprint, said.Rollovers
 	}
-	if next.Deactivated.Equal(have.Deactivated) && next.TermsAgreed.Equal(have.TermsAgreed) && slices.Equal(next.Contacts, have.Contacts) {
+	if restored {
+		next.Contacts, next.TermsAgreed, next.Terms = slices.Clone(said.Contacts), said.TermsAgreed, said.Terms
+	}
+	if next.Rollovers == have.Rollovers && next.Terms == have.Terms && next.Deactivated.Equal(have.Deactivated) && next.TermsAgreed.Equal(have.TermsAgreed) && slices.Equal(next.Contacts, have.Contacts) {
 		return nil
 	}
 	return next

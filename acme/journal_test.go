@@ -22,6 +22,9 @@ func (w *world) replay() map[AccountID]*Account {
 	w.t.Helper()
 	store, restored := newMemStore(), map[AccountID]bool{}
 	for _, e := range w.journal.all() {
+		if e.Kind == audit.AuthzGivenUp {
+			continue
+		}
 		said, err := AccountFromEvent(e)
 		if err != nil {
 			w.t.Fatal(err)
@@ -31,6 +34,10 @@ func (w *world) replay() map[AccountID]*Account {
 		case next == nil:
 		case have == nil:
 			restored[said.ID] = store.CreateAccount(w.t.Context(), next) == nil
+		case next.Thumbprint != have.Thumbprint:
+			if err := store.RollKey(w.t.Context(), next, have.Thumbprint); err != nil {
+				w.t.Fatal(err)
+			}
 		default:
 			if err := store.UpdateAccount(w.t.Context(), next); err != nil {
 				w.t.Fatal(err)

@@ -30,11 +30,14 @@ const (
 	resChallenge
 	resCertificate
 	resRevoke
+	resNewAuthz
+	resKeyChange
+	resRenewalInfo
 )
 
 var resourceNames = [...]string{
 	"unknown", "directory", "new-nonce", "new-account", "new-order", "account", "orders", "order", "finalize", "authz",
-	"challenge", "certificate", "revoke-cert",
+	"challenge", "certificate", "revoke-cert", "new-authz", "key-change", "renewal-info",
 }
 
 // String is the resource's name in logs and metrics.
@@ -43,14 +46,15 @@ func (r resource) String() string { return resourceNames[r] }
 // target is what a URL of ours names. Only the fields of its resource are set.
 type target struct {
 	resource    resource
-	org         string // slug, in directory, new-account and new-order; empty: the default organisation
-	profile     string // in directory and new-order; empty: the default profile
+	org         string // slug, in directory, new-account, new-authz and new-order; empty: the default organisation
+	profile     string // in directory, new-authz and new-order; empty: the default profile
 	account     AccountID
 	order       OrderID
 	authz       AuthzID
 	position    int // of the challenge in its authorization
 	certificate *CertificateID
 	chain       int    // of a certificate: 0 the default, 1 the first alternate (RFC 8555, 7.4.2)
+	certID      string // in renewal-info, as it was written; empty: the resource itself, in the directory (RFC 9773, 4.1)
 	query       string // in orders: which page (parseCursor); empty: the first
 }
 
@@ -62,7 +66,7 @@ const (
 
 var idLength = base64.RawURLEncoding.EncodedLen(idBytes)
 
-// accountID is the id of the account that a key makes. It follows from the key, so that a client whose account a store has
+// accountID is the id of the first account that a key makes. It follows from the key, so that a client whose account a store has
 // lost, and which makes it anew before the journal brings it back, gets the account that it had. It is no secret, and
 // nothing is granted to who knows it.
 func accountID(thumbprint string) AccountID {
@@ -132,7 +136,9 @@ func parseResource(word string, s []string) (t target, ok bool) {
 		return target{resource: resNewNonce}, len(s) == 0
 	case "revoke-cert":
 		return target{resource: resRevoke}, len(s) == 0
-	case "new-account", "new-order":
+	case "key-change":
+		return target{resource: resKeyChange}, len(s) == 0
+	case "new-account", "new-authz", "new-order":
 		return parseNew(word, s)
 	}
 	if len(s) == 0 {
@@ -152,6 +158,8 @@ func parseResource(word string, s []string) (t target, ok bool) {
 			t.resource, tail = resFinalize, ""
 		}
 		ok = isID(id)
+	case "renewal-info":
+		t, ok = target{resource: resRenewalInfo, certID: id}, id != "" && len(id) <= maxCertID
 	case "authz":
 		t, ok = target{resource: resAuthz, authz: AuthzID(id)}, isID(id)
 	case "challenge":
@@ -167,8 +175,11 @@ func parseResource(word string, s []string) (t target, ok bool) {
 
 func parseNew(word string, s []string) (t target, ok bool) {
 	t.resource = resNewOrder
-	if word == "new-account" {
+	switch word {
+	case "new-account":
 		t.resource = resNewAccount
+	case "new-authz":
+		t.resource = resNewAuthz
 	}
 	switch {
 	case len(s) == 0:
@@ -176,7 +187,7 @@ func parseNew(word string, s []string) (t target, ok bool) {
 	case len(s) == 2 && s[0] == "in":
 		t.org, ok = unescape(s[1])
 		return t, ok
-	case len(s) == 3 && s[0] == "in" && t.resource == resNewOrder:
+	case len(s) == 3 && s[0] == "in" && t.resource != resNewAccount:
 		ok = t.parseIn(s[1], s[2])
 		return t, ok
 	}
@@ -244,6 +255,8 @@ func (t target) path() string {
 		return prefix + "r/new-nonce"
 	case resNewAccount:
 		return prefix + "r/new-account" + t.in()
+	case resNewAuthz:
+		return prefix + "r/new-authz" + t.in()
 	case resNewOrder:
 		return prefix + "r/new-order" + t.in()
 	case resAccount:
@@ -270,6 +283,10 @@ func (t target) path() string {
 		return path
 	case resRevoke:
 		return prefix + "r/revoke-cert"
+	case resRenewalInfo:
+		return prefix + strings.TrimSuffix("r/renewal-info/"+t.certID, "/")
+	case resKeyChange:
+		return prefix + "r/key-change"
 	}
 	return prefix
 }

@@ -34,6 +34,11 @@ func TestLinksRoundTrip(t *testing.T) {
 		{resource: resCertificate, certificate: &CertificateID{Issuer: "test", Serial: serial}, chain: 1},
 		{resource: resCertificate, certificate: &CertificateID{Issuer: "test", Serial: serial}, chain: 255},
 		{resource: resRevoke},
+		{resource: resNewAuthz},
+		{resource: resNewAuthz, org: "main"},
+		{resource: resNewAuthz, org: "main", profile: "a b"},
+		{resource: resKeyChange},
+		{resource: resRenewalInfo, certID: "aYhba4dGQEHhs3uEe6CuLN4ByNQ.AIdlQyE"},
 	} {
 		path, query, _ := strings.Cut(want.path(), "?")
 		got, ok := parseURL(path, query)
@@ -56,7 +61,7 @@ func TestLinksRefuseOtherSpellings(t *testing.T) {
 		"/acme/r/certificate/.01ab", "/acme/r/certificate/test.01AB", "/acme/r/certificate/te%73t.01ab",
 		"/acme/r/certificate/test.01ab/", "/acme/r/certificate/test.01ab/0", "/acme/r/certificate/test.01ab/01", "/acme/r/certificate/test.01ab/+1",
 		"/acme/r/certificate/test.01ab/-1", "/acme/r/certificate/test.01ab/256", "/acme/r/certificate/test.01ab/1/", "/acme/r/certificate/test.01ab/1/2",
-		"/acme/r/certificate/test.01ab/x", "/acme/r/order/" + id + "/1", "/acme/r/certificate/test." + strings.Repeat("a", 41), "/acme/r/key-change", "/acme/r/renewal-info/x",
+		"/acme/r/certificate/test.01ab/x", "/acme/r/order/" + id + "/1", "/acme/r/certificate/test." + strings.Repeat("a", 41), "/acme/r/key-change/", "/acme/r/key-change/x", "/acme/r/new-authz/in/", "/acme/r/new-authz/in/main/web/x", "/acme/r/renewal-info", "/acme/r/renewal-info/", "/acme/r/renewal-info/a.b/c", "/acme/r/renewal-info/" + strings.Repeat("a", 129),
 	} {
 		if got, ok := parseURL(path, ""); ok {
 			t.Errorf("%q parses as %+v", path, got)

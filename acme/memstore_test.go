@@ -26,6 +26,7 @@ type memStore struct {
 	authzs       map[AuthzID]*Authorization
 	enrollments  map[ra.ID]*ra.Enrollment
 	certificates map[CertificateID]*ca.Certificate
+	replacements map[CertificateID]replacement
 	nonceKeys    NonceKeys
 	changed      chan struct{} // closed and made anew by begin, for tests that wait for it
 	trips        []string
@@ -37,7 +38,7 @@ func newMemStore() *memStore {
 	return &memStore{
 		nonces: map[string]bool{}, accounts: map[AccountID]*Account{}, keys: map[string]AccountID{},
 		orders: map[OrderID]*Order{}, authzs: map[AuthzID]*Authorization{},
-		enrollments: map[ra.ID]*ra.Enrollment{}, certificates: map[CertificateID]*ca.Certificate{}, fail: map[string]error{},
+		enrollments: map[ra.ID]*ra.Enrollment{}, certificates: map[CertificateID]*ca.Certificate{}, replacements: map[CertificateID]replacement{}, fail: map[string]error{},
 		changed: make(chan struct{}), before: map[string]func(){},
 	}
 }
@@ -160,6 +161,41 @@ func (m *memStore) UpdateAccount(_ context.Context, a *Account) error {
 	return nil
 }
 
+func (m *memStore) RollKey(_ context.Context, a *Account, old string) error {
+	err := m.enter("RollKey")
+	defer m.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	if current := m.accounts[a.ID]; current == nil || current.Version != a.Version || m.keys[old] != a.ID || m.keys[a.Thumbprint] != "" {
+		return errConflict
+	}
+	a.Version = newVersion()
+	delete(m.keys, old)
+	m.keys[a.Thumbprint], m.accounts[a.ID] = a.ID, a.clone()
+	return nil
+}
+
+func (m *memStore) CreateAuthorization(_ context.Context, a *Authorization) error {
+	err := m.enter("CreateAuthorization")
+	defer m.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	a.Version = newVersion()
+	m.authzs[a.ID] = a.clone()
+	return nil
+}
+
+func (m *memStore) DeactivateAuthorization(_ context.Context, a *Authorization) error {
+	err := m.enter("DeactivateAuthorization")
+	defer m.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	return m.put(a, func(c *Challenge) { c.Due = time.Time{} })
+}
+
 func (m *memStore) UsableAuthorizations(_ context.Context, account AccountID, names []identifier.Identifier) ([]*Authorization, error) {
 	err := m.enter("UsableAuthorizations")
 	defer m.mu.Unlock()
@@ -183,7 +219,14 @@ func (m *memStore) CreateOrder(_ context.Context, o *Order, fresh []*Authorizati
 	if err != nil {
 		return err
 	}
-	o.Version = newVersion()
+	version := newVersion()
+	if r := o.Replaces; r != nil {
+		if m.replacements[r.Certificate].version != r.Mark {
+			return errConflict
+		}
+		m.replacements[r.Certificate] = replacement{o.ID, version}
+	}
+	o.Version = version
 	m.orders[o.ID] = copyOf(o)
 	for _, a := range fresh {
 		a.Version = newVersion()
@@ -192,17 +235,42 @@ func (m *memStore) CreateOrder(_ context.Context, o *Order, fresh []*Authorizati
 	return nil
 }
 
+// replacement is the order that replaces a certificate, and the version of the record that says so.
+type replacement struct {
+	order   OrderID
+	version [16]byte
+}
+
+func (m *memStore) Predecessor(_ context.Context, id CertificateID) (p Predecessor, err error) {
+	err = m.enter("Predecessor")
+	defer m.mu.Unlock()
+	if err != nil {
+		return p, err
+	}
+	mark := m.replacements[id]
+	p = Predecessor{Certificate: copyOf(m.certificates[id]), Mark: mark.version, Order: copyOf(m.orders[mark.order])}
+	if p.Order != nil {
+		p.Facts = m.facts(p.Order)
+	}
+	return p, nil
+}
+
 func (m *memStore) OrderFacts(_ context.Context, o *Order) (Facts, error) {
 	err := m.enter("OrderFacts")
 	defer m.mu.Unlock()
 	if err != nil {
 		return Facts{}, err
 	}
+	return m.facts(o), nil
+}
+
+// facts is for who holds the lock.
+func (m *memStore) facts(o *Order) Facts {
 	f := Facts{Enrollment: copyOf(m.enrollments[o.Enrollment])}
 	for _, id := range o.Authzs {
 		f.Authorizations = append(f.Authorizations, copyAuthz(m.authzs[id]))
 	}
-	return f, nil
+	return f
 }
 
 func (m *memStore) Orders(_ context.Context, account AccountID, cursor string, limit int) ([]*Order, string, error) {
@@ -336,6 +404,17 @@ func (m *memStore) begin(begun *OrderBegun, e *ra.Enrollment) error {
 	current := m.orders[begun.Order.ID]
 	if current == nil || current.Version != begun.Order.Version {
 		return errConflict
+	}
+	for _, a := range begun.Authorizations {
+		if now := m.authzs[a.ID]; now == nil || now.Version != a.Version {
+			return errConflict
+		}
+	}
+	if r := current.Replaces; r != nil {
+		if m.replacements[r.Certificate].version != current.Version {
+			return errConflict
+		}
+		m.replacements[r.Certificate] = replacement{current.ID, newVersion()}
 	}
 	next := *begun.Order
 	next.Enrollment, next.Version = begun.Enrollment, newVersion()

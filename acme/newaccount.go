@@ -10,23 +10,26 @@ import (
 	"github.com/gatehouse-ca/gatehouse/problem"
 )
 
+// accountRequest is RFC 8555, 7.3.
+type accountRequest struct {
+	Contact            []string `json:"contact"`
+	TermsAgreed        bool     `json:"termsOfServiceAgreed"`
+	OnlyReturnExisting bool     `json:"onlyReturnExisting"`
+}
+
 // newAccount makes an account for the key that signed, or finds the one it has (RFC 8555, 7.3).
 func (s *Server) newAccount(ctx context.Context, req *signed) (*reply, error) {
 	org, err := s.organisation(req.target)
 	if err != nil {
 		return nil, err
 	}
-	var in struct {
-		Contact            []string `json:"contact"`
-		TermsAgreed        bool     `json:"termsOfServiceAgreed"`
-		OnlyReturnExisting bool     `json:"onlyReturnExisting"`
-	}
+	var in accountRequest
 	if err := jws.DecodeStrict(req.payload, &in); err != nil {
 		return nil, err
 	}
 	switch {
-	case req.account != nil: // RFC 8555, 7.3.1: whatever the request says, the account stays as it is
-		return s.existing(ctx, req.account, org, in.OnlyReturnExisting)
+	case req.account != nil: // RFC 8555, 7.3.1: contacts in the request change nothing
+		return s.existing(ctx, req.account, org, in)
 	case in.OnlyReturnExisting:
 		return nil, errNoAccount
 	case s.TermsURL != "" && !in.TermsAgreed:
@@ -41,42 +44,55 @@ func (s *Server) newAccount(ctx context.Context, req *signed) (*reply, error) {
 		Contacts: in.Contact, Created: now,
 	}
 	if in.TermsAgreed {
-		a.TermsAgreed = now
+		a.TermsAgreed, a.Terms = now, s.TermsURL
 	}
-	err = s.record(ctx, audit.AccountMade, a, func(ctx context.Context) error { return s.Store.CreateAccount(ctx, a) })
-	if problem.Is(err, problem.Conflict) {
-		return s.lateExisting(ctx, a.Thumbprint, org)
-	}
-	if err != nil {
+	late, err := s.create(ctx, a)
+	switch {
+	case err != nil:
 		return nil, err
+	case late != nil:
+		return s.existing(ctx, late, org, in)
 	}
 	return &reply{status: http.StatusCreated, location: s.links.account(a.ID), value: s.renderAccount(a)}, nil
 }
 
+// create puts a new account, or gives the one that its key was given at the same time.
+func (s *Server) create(ctx context.Context, a *Account) (late *Account, err error) {
+	for attempt := 1; ; attempt++ {
+		err := s.record(ctx, audit.AccountMade, a, func(ctx context.Context) error { return s.Store.CreateAccount(ctx, a) })
+		if !problem.Is(err, problem.Conflict) || attempt == updateAttempts {
+			return nil, err
+		}
+		late, err := s.Store.AccountByKey(ctx, a.Thumbprint)
+		switch {
+		case err == nil && late.Status() != StatusValid:
+			return nil, s.deactivated(ctx, late)
+		case !problem.Is(err, problem.NotFound):
+			return late, err
+		}
+		// The id that follows from this key is that of an account which had the key first and has another now (RFC 8555,
+		// 7.3.5). It stays that account's.
+		a.ID = AccountID(newID())
+	}
+}
+
 // existing answers with the account that the key has. In another organisation's directory it must not pass for one of
 // that organisation; who holds the key may know that it is in use.
-func (s *Server) existing(ctx context.Context, a *Account, org auth.Org, only bool) (*reply, error) {
+func (s *Server) existing(ctx context.Context, a *Account, org auth.Org, in accountRequest) (*reply, error) {
 	if a.Org != org.ID {
-		if only {
+		if in.OnlyReturnExisting {
 			return nil, errNoAccount
 		}
 		return nil, problem.New(problem.Unauthorized, "this key has an account in another organisation's directory; use another key here")
 	}
-	a, err := s.affirm(ctx, a)
-	if err != nil {
+	var err error
+	if in.TermsAgreed && !in.OnlyReturnExisting {
+		if a, err = s.agree(ctx, a); err != nil {
+			return nil, err
+		}
+	}
+	if a, err = s.affirm(ctx, a); err != nil {
 		return nil, err
 	}
 	return &reply{location: s.links.account(a.ID), value: s.renderAccount(a)}, nil
-}
-
-// lateExisting is existing for the loser of two requests that made an account for one key at the same time.
-func (s *Server) lateExisting(ctx context.Context, thumbprint string, org auth.Org) (*reply, error) {
-	a, err := s.Store.AccountByKey(ctx, thumbprint)
-	if err != nil {
-		return nil, err
-	}
-	if a.Status() != StatusValid {
-		return nil, s.deactivated(ctx, a)
-	}
-	return s.existing(ctx, a, org, false)
 }

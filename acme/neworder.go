@@ -25,9 +25,11 @@ type orderRequest struct {
 	Identifiers []wireIdentifier `json:"identifiers"`
 	NotBefore   *string          `json:"notBefore"`
 	NotAfter    *string          `json:"notAfter"`
+	Replaces    *string          `json:"replaces"` // RFC 9773, 5
+	Profile     *string          `json:"profile"`  // draft-ietf-acme-profiles, 4
 }
 
-// newOrder makes an order under the profile of the directory it was asked at.
+// newOrder makes an order under the profile that it asks for, else that of the directory it was asked at.
 func (s *Server) newOrder(ctx context.Context, req *signed) (*reply, error) {
 	org, profile, err := s.offer(req.target)
 	if err != nil {
@@ -37,11 +39,21 @@ func (s *Server) newOrder(ctx context.Context, req *signed) (*reply, error) {
 	if req.account.Org != org.ID {
 		return nil, errNoAccount
 	}
+	if err := s.agreed(req.account); err != nil {
+		return nil, err
+	}
 	var in orderRequest
 	if err := jws.DecodeStrict(req.payload, &in); err != nil {
 		return nil, err
 	}
+	if profile, err = s.selected(req.target, org, profile, in.Profile); err != nil {
+		return nil, err
+	}
 	names, err := in.names(profile)
+	if err != nil {
+		return nil, err
+	}
+	replaces, err := s.predecessor(ctx, in.Replaces, req.account, names)
 	if err != nil {
 		return nil, err
 	}
@@ -50,7 +62,11 @@ func (s *Server) newOrder(ctx context.Context, req *signed) (*reply, error) {
 		return nil, err
 	}
 	order, all, fresh := s.plan(req.account, profile, names, usable)
+	order.Replaces = replaces
 	if err := s.Store.CreateOrder(ctx, order, fresh); err != nil {
+		if replaces != nil && problem.Is(err, problem.Conflict) { // between two orders, the first
+			return nil, errAlreadyReplaced
+		}
 		return nil, err
 	}
 	rep := s.renderOrder(order, Facts{Authorizations: all})
@@ -62,7 +78,7 @@ func (s *Server) newOrder(ctx context.Context, req *signed) (*reply, error) {
 func (in *orderRequest) names(profile *policy.Profile) ([]identifier.Identifier, error) {
 	switch {
 	case len(in.Identifiers) == 0:
-		return nil, problem.New(problem.Malformed, `"identifiers" must name at least one DNS name`)
+		return nil, problem.New(problem.Malformed, `"identifiers" must have at least one DNS name or address`)
 	case len(in.Identifiers) > maxIdentifiers:
 		return nil, problem.New(problem.Malformed, `"identifiers" has %d entries; at most %d are taken`, len(in.Identifiers), maxIdentifiers)
 	case in.NotBefore != nil || in.NotAfter != nil:
@@ -98,12 +114,13 @@ func refuse(name identifier.Identifier, err error, profile *policy.Profile) (pro
 	switch {
 	case err != nil:
 		return problem.Part{Kind: problem.Malformed, Detail: "this is no identifier"}, true
-	case name.Type() != identifier.DNS:
-		return problem.Part{Identifier: name, Kind: problem.UnsupportedIdentifier, Detail: `only identifiers of type "dns" are supported`}, true
-	case len(profile.MethodsFor(name)) == 0: // RFC 8555, 8.3: http-01 proves no wildcard, for example
+	case len(profile.MethodsFor(name)) > 0:
+		return problem.Part{}, false
+	case name.Type() == identifier.IP: // RFC 8738, 7: dns-01 proves none
+		return problem.Part{Identifier: name, Kind: problem.UnsupportedIdentifier, Detail: "no validation method of this profile can prove control of an address"}, true
+	default: // RFC 8555, 8.3: http-01 proves no wildcard, for example
 		return problem.Part{Identifier: name, Kind: problem.RejectedIdentifier, Detail: "no validation method of this profile can prove control of this name"}, true
 	}
-	return problem.Part{}, false
 }
 
 // refusal joins what is wrong with several identifiers (RFC 8555, 6.7.1).

@@ -32,8 +32,9 @@ type Order struct {
 	Authzs      []AuthzID               // one per name, in the sequence of Names
 	Created     time.Time
 	Expires     time.Time
-	Enrollment  ra.ID    // zero until finalize began
-	Version     [16]byte // of the record as read; zero before it exists
+	Replaces    *Replaces // nil: it replaces no certificate
+	Enrollment  ra.ID     // zero until finalize began
+	Version     [16]byte  // of the record as read; zero before it exists
 }
 
 // Status is one of pending, ready, processing, valid and invalid (RFC 8555, 7.1.6). Once finalize began, the enrollment
@@ -106,14 +107,16 @@ func (o *Order) failure(f Facts) *problem.Error {
 		if a == nil {
 			continue
 		}
-		if c := a.failed(); c != nil {
+		if !a.Deactivated.IsZero() {
+			parts = append(parts, problem.Part{Identifier: a.Identifier, Kind: problem.Unauthorized, Detail: "the account gave its authorization up"})
+		} else if c := a.failed(); c != nil {
 			parts = append(parts, problem.Part{Identifier: a.Identifier, Kind: c.Failed.Kind, Detail: c.Failed.Detail})
 		}
 	}
 	if len(parts) == 0 {
 		return nil
 	}
-	return problem.New(problem.Unauthorized, "control of %d of %d names was not proven", len(parts), len(o.Names)).WithParts(parts)
+	return problem.New(problem.Unauthorized, "control of %d of %d names is not proven", len(parts), len(o.Names)).WithParts(parts)
 }
 
 // proofs are what the order's authorizations proved, and whose that is. Only for a ready order.

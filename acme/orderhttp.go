@@ -28,6 +28,8 @@ type wireOrder struct {
 	Identifiers    []*wireIdentifier `json:"identifiers"`
 	Authorizations []string          `json:"authorizations"`
 	Finalize       string            `json:"finalize"`
+	Profile        string            `json:"profile"`            // draft-ietf-acme-profiles, 4
+	Replaces       string            `json:"replaces,omitempty"` // RFC 9773, 5
 	Certificate    string            `json:"certificate,omitempty"`
 	Error          *wireProblem      `json:"error,omitempty"`
 }
@@ -41,6 +43,10 @@ func (s *Server) renderOrder(o *Order, f Facts) *reply {
 		Identifiers:    make([]*wireIdentifier, len(o.Names)),
 		Authorizations: make([]string, len(o.Authzs)),
 		Finalize:       s.links.to(target{resource: resFinalize, order: o.ID}),
+		Profile:        o.Profile,
+	}
+	if o.Replaces != nil {
+		w.Replaces = o.Replaces.ID
 	}
 	for i, name := range o.Names {
 		w.Identifiers[i] = renderIdentifier(name)

@@ -48,6 +48,8 @@ var wording = map[problem.Kind]words{
 	problem.DNS:                   {"dns", http.StatusBadRequest},
 	problem.TLS:                   {"tls", http.StatusBadRequest},
 	problem.IncorrectResponse:     {"incorrectResponse", http.StatusForbidden},
+	problem.AlreadyReplaced:       {"alreadyReplaced", http.StatusConflict},  // RFC 9773, 5
+	problem.InvalidProfile:        {"invalidProfile", http.StatusBadRequest}, // draft-ietf-acme-profiles, 4
 }
 
 // wordsFor falls back to serverInternal, for kinds that a record may hold from a newer version.

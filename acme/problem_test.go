@@ -13,13 +13,15 @@ import (
 	"github.com/gatehouse-ca/gatehouse/problem"
 )
 
-// names67 are the error types of RFC 8555, 6.7 that this door uses.
+// names67 are the error types of RFC 8555, 6.7 that this door uses, and of its extensions.
 var names67 = map[string]bool{
 	"accountDoesNotExist": true, "alreadyRevoked": true, "badCSR": true, "badNonce": true, "badPublicKey": true,
 	"badRevocationReason": true, "badSignatureAlgorithm": true, "caa": true, "connection": true, "dns": true,
 	"incorrectResponse": true, "invalidContact": true, "malformed": true, "orderNotReady": true, "rateLimited": true,
 	"rejectedIdentifier": true, "serverInternal": true, "tls": true, "unauthorized": true, "unsupportedContact": true,
 	"unsupportedIdentifier": true, "userActionRequired": true,
+	"alreadyReplaced": true, // RFC 9773, 7.4
+	"invalidProfile":  true, // draft-ietf-acme-profiles, 6.3
 }
 
 func TestEveryKindHasWords(t *testing.T) {

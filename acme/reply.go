@@ -28,6 +28,7 @@ type reply struct {
 	next        string   // the next page (RFC 8555, 7.1.2.1)
 	alternates  []string // the same certificate with other chains (RFC 8555, 7.4.2)
 	retryAfter  time.Duration
+	cacheFor    time.Duration // how long anybody may keep the answer; zero: nobody may
 }
 
 func (rep *reply) write(w http.ResponseWriter, r *http.Request) error {
@@ -53,6 +54,10 @@ func (rep *reply) write(w http.ResponseWriter, r *http.Request) error {
 		h.Add("Link", `<`+url+`>;rel="alternate"`)
 	}
 	setRetryAfter(h, rep.retryAfter)
+	if rep.cacheFor > 0 {
+		h.Set("Cache-Control", "public, max-age="+strconv.FormatInt(int64(rep.cacheFor/time.Second), 10))
+		h.Del("Replay-Nonce") // a nonce from a cache would be somebody's second
+	}
 	status := rep.status
 	if status == 0 {
 		status = http.StatusOK

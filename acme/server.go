@@ -12,6 +12,7 @@ import (
 
 	"github.com/gatehouse-ca/gatehouse/audit"
 	"github.com/gatehouse-ca/gatehouse/auth"
+	"github.com/gatehouse-ca/gatehouse/ca"
 	"github.com/gatehouse-ca/gatehouse/dcv"
 	"github.com/gatehouse-ca/gatehouse/internal/work"
 	"github.com/gatehouse-ca/gatehouse/policy"
@@ -26,6 +27,8 @@ type Registrar interface {
 	Submit(ctx context.Context, caller auth.Caller, req ra.Request) (*ra.Enrollment, error)
 	// Revoke revokes a certificate that the caller asked for.
 	Revoke(ctx context.Context, caller auth.Caller, rev ra.Revocation) error
+	// RevokeByControl revokes a certificate of the caller's organisation for whoever, as controls says, controls its names.
+	RevokeByControl(ctx context.Context, caller auth.Caller, rev ra.Revocation, controls func(context.Context, *ca.Certificate) error) error
 	// RevokeByKey revokes a certificate for whoever proved possession of its private key.
 	RevokeByKey(ctx context.Context, rev ra.Revocation, key crypto.PublicKey) error
 }
@@ -67,6 +70,9 @@ type Config struct {
 
 	TermsURL string // terms of service that a new account must agree to; empty: there are none
 	Website  string // shown in the directory; may be empty
+	// CAAIdentities are the names by which CAA records mean this gateway, shown in the directory (RFC 8555, 7.1.1); may be
+	// empty.
+	CAAIdentities []string
 
 	OrderLifetime         time.Duration // default 7 days
 	AuthorizationLifetime time.Duration // how long a new authorization may stay pending; default 7 days
@@ -178,6 +184,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h.Set("Cache-Control", "no-store")         // RFC 8555, 7.2, and nothing else here is worth caching
 	h.Set("Replay-Nonce", s.nonces.fresh())    // RFC 8555, 6.5: on successes it must be, on errors it should be
 	h.Set("X-Content-Type-Options", "nosniff") // names in problem documents are the client's own words
+	crossOrigin(h)
 	t, ok := parseURL(r.URL.EscapedPath(), r.URL.RawQuery)
 	if !ok || t.resource != resDirectory { // RFC 8555, 7.1
 		h.Add("Link", `<`+s.index(t)+`>;rel="index"`)
@@ -187,6 +194,8 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		var rep *reply
 		if rep, err = s.answer(w, r, t); err == nil {
 			err = rep.write(w, r)
+		} else if rep != nil && rep.location != "" { // RFC 8555, 7.3.5: an error that names the account in the way
+			h.Set("Location", rep.location)
 		}
 	}
 	if s.Observe != nil {
@@ -212,28 +221,41 @@ var endpoints = map[resource]endpoint{
 	resDirectory:   {byAccount, none, (*Server).directory, true},
 	resNewNonce:    {byAccount, none, (*Server).newNonce, true},
 	resNewAccount:  {byKey, object, (*Server).newAccount, false},
+	resNewAuthz:    {byAccount, object, (*Server).newAuthz, false},
 	resNewOrder:    {byAccount, object, (*Server).newOrder, false},
 	resAccount:     {byAccount, objectOrNone, (*Server).account, false},
 	resOrders:      {byAccount, none, (*Server).orders, false},
 	resOrder:       {byAccount, none, (*Server).order, false},
 	resFinalize:    {byAccount, object, (*Server).finalize, false},
-	resAuthz:       {byAccount, none, (*Server).authorization, false},
+	resAuthz:       {byAccount, objectOrNone, (*Server).authorization, false},
 	resChallenge:   {byAccount, objectOrNone, (*Server).challenge, false},
 	resCertificate: {byAccount, none, (*Server).certificate, false},
 	resRevoke:      {byAccountOrKey, object, (*Server).revoke, false},
+	resRenewalInfo: {byAccount, none, (*Server).renewalInfo, true}, // RFC 9773, 4.1: unauthenticated
+	resKeyChange:   {byAccount, object, (*Server).keyChange, false},
+}
+
+// methods are those that the resource is asked by.
+func (e endpoint) methods() string {
+	if e.open {
+		return "GET, HEAD, POST"
+	}
+	return "POST"
 }
 
 func (s *Server) answer(w http.ResponseWriter, r *http.Request, t target) (*reply, error) {
 	e := endpoints[t.resource]
 	switch {
 	case r.Method == http.MethodPost:
+	case r.Method == http.MethodOptions:
+		return preflight(w, e), nil
 	case e.open && (r.Method == http.MethodGet || r.Method == http.MethodHead):
 		return e.handle(s, r.Context(), &signed{target: t, method: r.Method})
 	case e.open:
-		w.Header().Set("Allow", "GET, HEAD, POST")
+		w.Header().Set("Allow", e.methods())
 		return nil, problem.New(problem.MethodNotAllowed, "use GET or HEAD here, or POST a JWS with an empty payload (RFC 8555, 6.3)")
 	default: // RFC 8555, 6.3
-		w.Header().Set("Allow", "POST")
+		w.Header().Set("Allow", e.methods())
 		return nil, problem.New(problem.MethodNotAllowed, "use POST here; to read, POST a JWS with an empty payload (RFC 8555, 6.3)")
 	}
 	req, err := s.open(w, r, t, e)

@@ -38,6 +38,7 @@ const (
 type signed struct {
 	target  target
 	method  string // of an unsigned request; empty: this is a POST
+	url     string // as the protected header has it
 	payload jws.Payload
 	key     *jws.PublicKey // that signed
 	account *Account       // whose key it is; never nil for byAccount, nil if there is none for byKey
@@ -62,7 +63,7 @@ func (s *Server) open(w http.ResponseWriter, r *http.Request, t target, e endpoi
 	if !s.links.names(message.URL(), r.URL.EscapedPath(), r.URL.RawQuery) {
 		return nil, problem.New(problem.Unauthorized, `the protected header's "url" is not the URL that was asked for; this gateway is %s`, s.links.bases[0])
 	}
-	req := &signed{target: t, key: message.Key()}
+	req := &signed{target: t, url: message.URL(), key: message.Key()}
 	a := Admission{Order: t.order, Authz: t.authz, Certificate: t.certificate}
 	if err := s.nonces.check(message.Nonce(), &a); err != nil {
 		return nil, err

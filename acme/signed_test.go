@@ -53,7 +53,7 @@ func TestSignedRequestRefusals(t *testing.T) {
 			r.payload = []byte(`{"identifiers":[{"type":"dns","value":"a.example.com"}],"identifiers":[]}`)
 		}, 400, "malformed"},
 		{"payload is too large", func(_ *client, r *request) { r.payload = bytes.Repeat([]byte(" "), maxBody) }, 413, "malformed"},
-		{"no such resource", func(_ *client, r *request) { r.path = "/acme/r/new-authz" }, 404, "malformed"},
+		{"no such resource", func(_ *client, r *request) { r.path = "/acme/r/no-such-thing" }, 404, "malformed"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			w := newWorld(t)

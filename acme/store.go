@@ -38,10 +38,14 @@ type Facts struct {
 }
 
 // OrderBegun is the fact that goes into the commit of the first intent (ra.Issuance.Begin): the order, as it was read,
-// now has the enrollment. If the order changed meanwhile the commit is a Conflict.
+// now has the enrollment, and a certificate that it replaces is replaced by it. If the order changed meanwhile, or is no
+// longer the one that replaces that certificate, the commit is a Conflict.
 type OrderBegun struct {
 	Order      *Order
 	Enrollment ra.ID
+	// Authorizations are those the issuance relies on, as they were read. One that was given up meanwhile (RFC 8555, 7.5.2)
+	// makes the commit a Conflict, too.
+	Authorizations []*Authorization
 }
 
 // NonceKeys are the keys nonces are authenticated with.
@@ -59,13 +63,24 @@ type Store interface {
 	Admit(ctx context.Context, a Admission) (Admitted, error)
 	// CreateAccount puts a new account; Conflict if its key has one already.
 	CreateAccount(ctx context.Context, a *Account) error
-	// AccountByKey finds the account of a key's thumbprint.
+	// AccountByKey finds the account of a key's thumbprint, if it still has that key.
 	AccountByKey(ctx context.Context, thumbprint string) (*Account, error)
+	// RollKey gives an account the key that it has in a, in place of the key with the thumbprint old, by which it is not
+	// found any more. Conflict also if the new key has an account.
+	RollKey(ctx context.Context, a *Account, old string) error
 	// UpdateAccount records changed contacts, terms or status.
 	UpdateAccount(ctx context.Context, a *Account) error
 	// UsableAuthorizations finds, per name, the account's newest authorization that became valid, or nil.
 	UsableAuthorizations(ctx context.Context, account AccountID, names []identifier.Identifier) ([]*Authorization, error)
-	// CreateOrder puts an order and those of its authorizations that are new.
+	// CreateAuthorization puts a new authorization of no order.
+	CreateAuthorization(ctx context.Context, a *Authorization) error
+	// DeactivateAuthorization records that the account gave it up. Its validation, if one is under way, is not due any more,
+	// and newOrder does not find it.
+	DeactivateAuthorization(ctx context.Context, a *Authorization) error
+	// Predecessor reads a certificate that an order is to replace, and which order replaces it. What is absent is nil.
+	Predecessor(ctx context.Context, id CertificateID) (Predecessor, error)
+	// CreateOrder puts an order and those of its authorizations that are new. An order that replaces a certificate becomes
+	// the one that does; Conflict if another became that since Replaces.Mark was read.
 	CreateOrder(ctx context.Context, o *Order, fresh []*Authorization) error
 	// OrderFacts reads what the order's status depends on, in one round trip.
 	OrderFacts(ctx context.Context, o *Order) (Facts, error)

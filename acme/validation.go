@@ -119,7 +119,7 @@ func (s *Server) run(ctx context.Context, v *validation, keyAuthorization string
 	c := &a.Challenges[v.position]
 	req := dcv.Request{Method: c.Method, Identifier: a.Identifier, Token: c.Token, KeyAuthorization: keyAuthorization}
 	if profile, ok := s.Profiles[a.Profile]; ok {
-		req.Private = profile.PrivateRanges()
+		req.Private, req.CAA = profile.PrivateRanges(), s.caaFor(a, profile)
 	}
 	proof, record, err := s.Validator.Check(checking, req)
 	timer.Stop()

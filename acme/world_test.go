@@ -53,7 +53,7 @@ func newWorld(t *testing.T, change ...func(*Config)) *world {
 	}
 	profiles := map[string]*policy.Profile{}
 	for _, cfg := range []policy.Config{
-		{Name: "web", Issuer: "test", DenyNames: []string{"forbidden.example.com"}},
+		{Name: "web", Description: "for web servers", Issuer: "test", DenyNames: []string{"forbidden.example.com"}},
 		{Name: "second", Issuer: "test"},
 		{Name: "secret", Issuer: "test"},
 	} {

@@ -74,6 +74,7 @@ type Enrollment struct {
 	CommonName  string
 	Created     time.Time
 	Claims      []Claim
+	Replaces    ID // the enrollment before this one in its lineage; zero: none
 	Phase       Phase
 
 	// While Requested: what a crash must not lose.
@@ -169,6 +170,8 @@ type Store interface {
 	Search(ctx context.Context, q Query, now time.Time) (Found, error)
 	// EnrollmentsBySerial finds the enrollments with a certificate of that serial, whichever issuer signed it.
 	EnrollmentsBySerial(ctx context.Context, serial ca.Serial) ([]*Enrollment, error)
+	// Replacement finds the enrollment that took the place of a certificate's; zero if none did. It may have failed.
+	Replacement(ctx context.Context, issuer string, serial ca.Serial) (ID, error)
 	// DueEnrollments lists requested enrollments whose Due is not after now, at most limit.
 	DueEnrollments(ctx context.Context, now time.Time, limit int) ([]*Enrollment, error)
 	// TakeEnrollment moves Due and Attempts of a requested enrollment, so that one worker alone goes on with it. On return

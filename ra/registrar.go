@@ -68,6 +68,27 @@ func (r *Registrar) Get(ctx context.Context, caller auth.Caller, id ID) (*Enroll
 	return e, nil
 }
 
+// ReplacedBy is the enrollment whose certificate replaced that of e, which the caller has read; zero if there is none yet.
+func (r *Registrar) ReplacedBy(ctx context.Context, e *Enrollment) (ID, error) {
+	if e.Serial == "" {
+		return 0, nil
+	}
+	id, err := r.Store.Replacement(ctx, e.Issuer, e.Serial)
+	if err != nil || id == 0 {
+		return 0, err
+	}
+	next, err := r.Store.Enrollment(ctx, id)
+	switch {
+	case problem.Is(err, problem.NotFound):
+		return 0, nil
+	case err != nil:
+		return 0, err
+	case next.Issued.IsZero(), next.Replaces != e.ID: // under way or failed; another, since the store went back
+		return 0, nil
+	}
+	return id, nil
+}
+
 // BySerial finds the caller's enrollments with a certificate of that serial. Two issuers may have used one number, so
 // there can be more than one; none is NotFound.
 func (r *Registrar) BySerial(ctx context.Context, caller auth.Caller, serial ca.Serial) ([]*Enrollment, error) {
@@ -106,6 +127,23 @@ func (r *Registrar) Revoke(ctx context.Context, caller auth.Caller, rev Revocati
 	}
 	if !caller.Operator && c.Requester.Principal != caller.Principal {
 		return problem.New(problem.Unauthorized, "this certificate was issued to another account; its own account or its private key can revoke it")
+	}
+	return r.revoke(ctx, rev, caller.Principal)
+}
+
+// RevokeByControl revokes a certificate for a caller who controls all its names (RFC 8555, 7.6), whoever in the caller's
+// organisation asked for it. Controls, the door's, says for the certificate on record whether that is proven now; its error
+// is the answer. A certificate of another organisation is NotFound.
+func (r *Registrar) RevokeByControl(ctx context.Context, caller auth.Caller, rev Revocation, controls func(context.Context, *ca.Certificate) error) error {
+	c, err := r.issued(ctx, rev)
+	if err != nil {
+		return err
+	}
+	if caller.Org == 0 || caller.Principal == "" || auth.OrgID(c.Requester.Org) != caller.Org {
+		return problem.New(problem.NotFound, "no certificate has serial %s", rev.Serial)
+	}
+	if err := controls(ctx, c); err != nil {
+		return err
 	}
 	return r.revoke(ctx, rev, caller.Principal)
 }

@@ -1,6 +1,7 @@
 package ra_test
 
 import (
+	"context"
 	"crypto"
 	"testing"
 	"time"
@@ -187,4 +188,48 @@ func TestRevokeNeedsTheJournal(t *testing.T) {
 	w.untouched(e)
 	w.journal.refuse("")
 	must(t, w.Revoke(t.Context(), alice, rev))
+}
+
+// TestRevokeByControl is for who controls all names, in the organisation that asked for the certificate (RFC 8555, 7.6).
+func TestRevokeByControl(t *testing.T) {
+	yes := func(context.Context, *ca.Certificate) error { return nil }
+	no := func(context.Context, *ca.Certificate) error {
+		return problem.New(problem.Unauthorized, "not all names")
+	}
+	for _, tt := range []struct {
+		name     string
+		caller   auth.Caller
+		controls func(context.Context, *ca.Certificate) error
+		want     problem.Kind // 0: it is revoked
+	}{
+		{"another account, all names", bob, yes, 0},
+		{"another account, not all names", bob, no, problem.Unauthorized},
+		{"another organisation, all names", eve, yes, problem.NotFound},
+		{"nobody", auth.Caller{}, yes, problem.NotFound},
+		{"organisation without a principal", auth.Caller{Org: 1}, yes, problem.NotFound},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			w := newWorld(t)
+			e := w.issue(alice, "a.example.com")
+			rev := ra.Revocation{Issuer: "main", Serial: e.Serial, Reason: ca.Superseded}
+			var asked *ca.Certificate
+			err := w.RevokeByControl(t.Context(), tt.caller, rev, func(ctx context.Context, c *ca.Certificate) error {
+				asked = c
+				return tt.controls(ctx, c)
+			})
+			if tt.want != 0 {
+				wantKind(t, err, tt.want)
+				w.untouched(e)
+				if tt.want == problem.NotFound && asked != nil {
+					t.Error("a door of another organisation was shown the certificate")
+				}
+				return
+			}
+			must(t, err)
+			if asked == nil || asked.Serial != e.Serial || len(asked.DER) == 0 {
+				t.Errorf("the door was asked about %+v", asked)
+			}
+			w.isRevoked(e, ca.Revocation{At: start, Reason: ca.Superseded, Actor: tt.caller.Principal})
+		})
+	}
 }

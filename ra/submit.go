@@ -31,6 +31,7 @@ type Request struct {
 	CSR         []byte // DER
 	Proofs      []policy.Proven
 	Claims      []Claim
+	Replaces    ID // the enrollment that this one takes the place of; zero: none. That it may is the door's decision
 	// Begin gives the door's own fact that is recorded in the same commit as the first intent, once the enrollment has a
 	// number. Nil if the door has none.
 	Begin func(ID) any
@@ -72,7 +73,7 @@ func (r *Registrar) Submit(ctx context.Context, caller auth.Caller, req Request)
 				ID: id, Org: caller.Org, Door: req.Door, Requester: caller.Principal,
 				Profile: req.Profile, ProfileHash: hash, Names: d.Names, CommonName: d.CommonName,
 				Created: now.UTC().Truncate(time.Second), Claims: req.Claims, Phase: Requested,
-				CSR: req.CSR, Proofs: req.Proofs, Due: now.Add(lease), Attempts: 1,
+				CSR: req.CSR, Proofs: req.Proofs, Due: now.Add(lease), Attempts: 1, Replaces: req.Replaces,
 			}
 			if req.Begin != nil {
 				issuance.Begin = req.Begin(id)

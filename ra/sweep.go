@@ -82,7 +82,11 @@ func (r *Registrar) resume(ctx context.Context, e *Enrollment, after time.Time) 
 // final reports whether trying again cannot help: policy has refused, for example because a proof ran out or the profile
 // has changed since.
 func final(err error) bool {
-	switch problem.From(err).Kind {
+	p := problem.From(err)
+	if p.RetryAfter > 0 { // such as CAA records that could not be had
+		return false
+	}
+	switch p.Kind {
 	case problem.Internal, problem.Unavailable, problem.Conflict, problem.RateLimited:
 		return false
 	default:

@@ -45,7 +45,7 @@ func (db *DB) Admit(ctx context.Context, a acme.Admission) (acme.Admitted, error
 	case a.Account != "":
 		out.Account, err = decodeAccount(a.Account, spent.Items[0])
 	case a.Thumbprint != "" && spent.Items[0].Found:
-		out.Account, err = db.account(ctx, acme.AccountID(spent.Items[0].Value))
+		out.Account, err = db.accountWith(ctx, acme.AccountID(spent.Items[0].Value), a.Thumbprint)
 	}
 	if err != nil || object == len(keys) {
 		return out, err
@@ -71,6 +71,15 @@ func (db *DB) account(ctx context.Context, id acme.AccountID) (*acme.Account, er
 	return decodeAccount(id, items[0])
 }
 
+// accountWith reads the account that a key's claim names, nil if the key has been changed since the claim was read.
+func (db *DB) accountWith(ctx context.Context, id acme.AccountID, thumbprint string) (*acme.Account, error) {
+	a, err := db.account(ctx, id)
+	if err != nil || a == nil || a.Thumbprint != thumbprint {
+		return nil, err
+	}
+	return a, nil
+}
+
 // AccountByKey implements acme.Store.
 func (db *DB) AccountByKey(ctx context.Context, thumbprint string) (*acme.Account, error) {
 	items, err := db.read(ctx, keyThumbprint(thumbprint))
@@ -78,7 +87,7 @@ func (db *DB) AccountByKey(ctx context.Context, thumbprint string) (*acme.Accoun
 		return nil, err
 	}
 	if items[0].Found {
-		a, err := db.account(ctx, acme.AccountID(items[0].Value))
+		a, err := db.accountWith(ctx, acme.AccountID(items[0].Value), thumbprint)
 		if a != nil || err != nil {
 			return a, err
 		}
@@ -209,6 +218,9 @@ func (db *DB) CreateOrder(ctx context.Context, o *acme.Order, fresh []*acme.Auth
 		Puts:       []Put{{Key: keyOrder(o.ID), Value: value, Expires: orderEnd(o)}},
 		Adds:       []Entry{{Index: indexOrders(o.Account), Member: []byte(orderMember(o))}, orderEndEntry(o)},
 	}
+	if err := b.putReplacing(o); err != nil {
+		return err
+	}
 	for _, a := range fresh {
 		value, err := encodeAuthz(a)
 		if err != nil {
@@ -237,10 +249,13 @@ func beginOrder(b *Batch, begun *acme.OrderBegun) error {
 		return err
 	}
 	b.Conditions = append(b.Conditions, Condition{Key: keyOrder(after.ID), Want: Equals, Version: before.Version})
+	for _, a := range begun.Authorizations {
+		b.Conditions = append(b.Conditions, Condition{Key: keyAuthz(a.ID), Want: Equals, Version: a.Version})
+	}
 	b.Puts = append(b.Puts, Put{Key: keyOrder(after.ID), Value: value, Expires: orderEnd(&after)})
 	b.Removes = append(b.Removes, orderEndEntry(before))
 	b.Adds = append(b.Adds, orderEndEntry(&after))
-	return nil
+	return b.putReplaced(before, &after)
 }
 
 // OrderFacts implements acme.Store.

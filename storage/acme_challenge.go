@@ -74,6 +74,53 @@ func (db *DB) FinishChallenge(ctx context.Context, a *acme.Authorization) error 
 	return nil
 }
 
+// CreateAuthorization implements acme.Store.
+func (db *DB) CreateAuthorization(ctx context.Context, a *acme.Authorization) error {
+	value, err := encodeAuthz(a)
+	if err != nil {
+		return err
+	}
+	b := &Batch{
+		Conditions: []Condition{{Key: keyAuthz(a.ID), Want: Absent}},
+		Puts:       []Put{{Key: keyAuthz(a.ID), Value: value, Expires: a.Expires.Add(idleRetention)}},
+	}
+	if err := db.commit(ctx, b); err != nil {
+		return err
+	}
+	a.Version = b.Version
+	return nil
+}
+
+// DeactivateAuthorization implements acme.Store. A pointer to an authorization that became valid later stays.
+func (db *DB) DeactivateAuthorization(ctx context.Context, a *acme.Authorization) error {
+	next := *a
+	next.Challenges = append([]acme.Challenge(nil), a.Challenges...)
+	b := &Batch{}
+	for i := range next.Challenges {
+		if c := &next.Challenges[i]; !c.Due.IsZero() {
+			b.Removes = append(b.Removes, Entry{Index: indexValidations, Member: timeMember(c.Due, string(a.ID))})
+			c.Due = time.Time{}
+		}
+	}
+	key, err := usableKey(a)
+	if err != nil {
+		return err
+	}
+	items, err := db.read(ctx, key)
+	if err != nil {
+		return err
+	}
+	if it := items[0]; it.Found && acme.AuthzID(it.Value) == a.ID {
+		b.Conditions = []Condition{{Key: key, Want: Equals, Version: it.Version}}
+		b.Deletes = []Key{key}
+	}
+	if err := db.putAuthz(ctx, b, &next); err != nil {
+		return err
+	}
+	*a = next
+	return nil
+}
+
 // usableKey is where newOrder finds a valid authorization by account and name.
 func usableKey(a *acme.Authorization) (Key, error) {
 	id := a.Identifier

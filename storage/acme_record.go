@@ -17,12 +17,15 @@ type accountRecord struct {
 	TermsAgreed seconds  `cbor:"5,keyasint,omitempty"`
 	Created     seconds  `cbor:"6,keyasint"`
 	Deactivated seconds  `cbor:"7,keyasint,omitempty"`
+	Terms       string   `cbor:"8,keyasint,omitempty"`
+	Rollovers   int64    `cbor:"9,keyasint,omitempty"`
 }
 
 func encodeAccount(a *acme.Account) ([]byte, error) {
 	return encode(accountRecord{
 		Org: int32(a.Org), Key: a.Key, Thumbprint: a.Thumbprint, Contacts: a.Contacts,
 		TermsAgreed: toSeconds(a.TermsAgreed), Created: toSeconds(a.Created), Deactivated: toSeconds(a.Deactivated),
+		Terms: a.Terms, Rollovers: a.Rollovers,
 	})
 }
 
@@ -36,7 +39,8 @@ func decodeAccount(id acme.AccountID, it Item) (*acme.Account, error) {
 	}
 	return &acme.Account{
 		ID: id, Org: auth.OrgID(r.Org), Key: r.Key, Thumbprint: r.Thumbprint, Contacts: r.Contacts,
-		TermsAgreed: r.TermsAgreed.time(), Created: r.Created.time(), Deactivated: r.Deactivated.time(), Version: it.Version,
+		TermsAgreed: r.TermsAgreed.time(), Created: r.Created.time(), Deactivated: r.Deactivated.time(),
+		Terms: r.Terms, Rollovers: r.Rollovers, Version: it.Version,
 	}, nil
 }
 
@@ -51,6 +55,8 @@ type orderRecord struct {
 	Created     seconds  `cbor:"7,keyasint"`
 	Expires     seconds  `cbor:"8,keyasint"`
 	Enrollment  int64    `cbor:"9,keyasint,omitempty"`
+
+	Replaces *replacesRecord `cbor:"10,keyasint,omitempty"`
 }
 
 func encodeOrder(o *acme.Order) ([]byte, error) {
@@ -61,7 +67,7 @@ func encodeOrder(o *acme.Order) ([]byte, error) {
 	return encode(orderRecord{
 		Account: string(o.Account), Org: int32(o.Org), Profile: o.Profile, ProfileHash: o.ProfileHash,
 		Names: toNames(o.Names), Authzs: authzs, Created: toSeconds(o.Created), Expires: toSeconds(o.Expires),
-		Enrollment: int64(o.Enrollment),
+		Enrollment: int64(o.Enrollment), Replaces: toReplaces(o.Replaces),
 	})
 }
 
@@ -79,7 +85,8 @@ func decodeOrder(id acme.OrderID, it Item) (*acme.Order, error) {
 	}
 	o := &acme.Order{
 		ID: id, Account: acme.AccountID(r.Account), Org: auth.OrgID(r.Org), Profile: r.Profile, ProfileHash: r.ProfileHash,
-		Names: names, Created: r.Created.time(), Expires: r.Expires.time(), Enrollment: ra.ID(r.Enrollment), Version: it.Version,
+		Names: names, Created: r.Created.time(), Expires: r.Expires.time(), Enrollment: ra.ID(r.Enrollment), Replaces: r.Replaces.replaces(),
+		Version: it.Version,
 	}
 	for _, a := range r.Authzs {
 		o.Authzs = append(o.Authzs, acme.AuthzID(a))
@@ -97,6 +104,8 @@ type authzRecord struct {
 	Created    seconds           `cbor:"6,keyasint"`
 	Expires    seconds           `cbor:"7,keyasint"`
 	Challenges []challengeRecord `cbor:"8,keyasint"`
+
+	Deactivated seconds `cbor:"9,keyasint,omitempty"`
 }
 
 type challengeRecord struct {
@@ -115,6 +124,10 @@ type proofRecord struct {
 	At         seconds `cbor:"3,keyasint"`
 	Seen       string  `cbor:"4,keyasint,omitempty"`
 	Until      seconds `cbor:"5,keyasint,omitempty"`
+	// When CAA permitted which name and what was seen, if it was asked. The name differs from Identifier only by a wildcard.
+	CAAName name    `cbor:"6,keyasint,omitempty"`
+	CAAAt   seconds `cbor:"7,keyasint,omitempty"`
+	CAASeen string  `cbor:"8,keyasint,omitempty"`
 }
 
 // failureRecord is why a validation or an enrollment failed.
@@ -126,18 +139,29 @@ type failureRecord struct {
 }
 
 func toProof(p dcv.Proof) proofRecord {
-	return proofRecord{Method: string(p.Method), Identifier: toName(p.Identifier), At: toSeconds(p.At), Seen: p.Seen, Until: toSeconds(p.Until)}
+	return proofRecord{
+		Method: string(p.Method), Identifier: toName(p.Identifier), At: toSeconds(p.At), Seen: p.Seen, Until: toSeconds(p.Until),
+		CAAName: toName(p.CAA.Identifier), CAAAt: toSeconds(p.CAA.At), CAASeen: p.CAA.Seen,
+	}
 }
 
 func (r proofRecord) proof() (dcv.Proof, error) {
 	id, err := r.Identifier.identifier()
-	return dcv.Proof{Method: dcv.Method(r.Method), Identifier: id, At: r.At.time(), Seen: r.Seen, Until: r.Until.time()}, err
+	if err != nil {
+		return dcv.Proof{}, err
+	}
+	p := dcv.Proof{Method: dcv.Method(r.Method), Identifier: id, At: r.At.time(), Seen: r.Seen, Until: r.Until.time()}
+	if r.CAAName != "" {
+		p.CAA.At, p.CAA.Seen = r.CAAAt.time(), r.CAASeen
+		p.CAA.Identifier, err = r.CAAName.identifier()
+	}
+	return p, err
 }
 
 func encodeAuthz(a *acme.Authorization) ([]byte, error) {
 	r := authzRecord{
 		Account: string(a.Account), Org: int32(a.Org), Profile: a.Profile, Identifier: toName(a.Identifier),
-		Wildcard: a.Wildcard, Created: toSeconds(a.Created), Expires: toSeconds(a.Expires),
+		Wildcard: a.Wildcard, Created: toSeconds(a.Created), Expires: toSeconds(a.Expires), Deactivated: toSeconds(a.Deactivated),
 	}
 	for _, c := range a.Challenges {
 		cr := challengeRecord{Method: string(c.Method), Token: c.Token, Begun: toSeconds(c.Begun), Due: toMillis(c.Due)}
@@ -167,7 +191,7 @@ func decodeAuthz(id acme.AuthzID, it Item) (*acme.Authorization, error) {
 	}
 	a := &acme.Authorization{
 		ID: id, Account: acme.AccountID(r.Account), Org: auth.OrgID(r.Org), Profile: r.Profile, Identifier: ident,
-		Wildcard: r.Wildcard, Created: r.Created.time(), Expires: r.Expires.time(), Version: it.Version,
+		Wildcard: r.Wildcard, Created: r.Created.time(), Expires: r.Expires.time(), Deactivated: r.Deactivated.time(), Version: it.Version,
 	}
 	for _, c := range r.Challenges {
 		ch := acme.Challenge{Method: dcv.Method(c.Method), Token: c.Token, Begun: c.Begun.time(), Due: c.Due.time()}

@@ -114,6 +114,7 @@ type enrollmentRecord struct {
 	Fingerprint []byte            `cbor:"20,keyasint,omitempty"`
 	Revocation  *revocationRecord `cbor:"21,keyasint,omitempty"`
 	Failure     *failureRecord    `cbor:"22,keyasint,omitempty"`
+	Replaces    int64             `cbor:"23,keyasint,omitempty"`
 }
 
 type claimRecord struct {
@@ -134,7 +135,7 @@ func encodeEnrollment(e *ra.Enrollment) ([]byte, error) {
 		Names: toNames(e.Names), CommonName: e.CommonName, Created: toSeconds(e.Created), Phase: uint8(e.Phase), CSR: e.CSR,
 		Due: toMillis(e.Due), Attempts: e.Attempts, Issuer: e.Issuer, Serial: hexOctets(string(e.Serial)),
 		NotBefore: toSeconds(e.NotBefore), NotAfter: toSeconds(e.NotAfter), Issued: toSeconds(e.Issued),
-		Revocation: toRevocation(e.Revocation),
+		Revocation: toRevocation(e.Revocation), Replaces: int64(e.Replaces),
 	}
 	if e.Fingerprint != [32]byte{} {
 		r.Fingerprint = e.Fingerprint[:]
@@ -168,7 +169,7 @@ func decodeEnrollment(id ra.ID, it Item) (*ra.Enrollment, error) {
 		ProfileHash: octetsHex(r.ProfileHash), Names: names, CommonName: r.CommonName, Created: r.Created.time(),
 		Phase: ra.Phase(r.Phase), CSR: r.CSR, Due: r.Due.time(), Attempts: r.Attempts, Issuer: r.Issuer,
 		Serial: ca.Serial(octetsHex(r.Serial)), NotBefore: r.NotBefore.time(), NotAfter: r.NotAfter.time(),
-		Issued: r.Issued.time(), Revocation: r.Revocation.revocation(), Version: it.Version,
+		Issued: r.Issued.time(), Revocation: r.Revocation.revocation(), Replaces: ra.ID(r.Replaces), Version: it.Version,
 	}
 	copy(e.Fingerprint[:], r.Fingerprint)
 	for _, c := range r.Claims {

@@ -50,6 +50,11 @@ func keyCertificate(issuer string, serial ca.Serial) Key {
 	return Key("certificate/" + issuer + "/" + string(serial))
 }
 
+// keyReplacement is where it says what replaces a certificate.
+func keyReplacement(issuer string, serial ca.Serial) Key {
+	return Key("replacement/" + issuer + "/" + string(serial))
+}
+
 func keyCRL(issuer string, shard int) Key {
 	return Key("crl/" + issuer + "/" + strconv.Itoa(shard))
 }

@@ -36,7 +36,10 @@ func everyRecord(t testing.TB) (a *acme.Account, o *acme.Order, z *acme.Authoriz
 	if err != nil {
 		t.Fatal(err)
 	}
-	proof := dcv.Proof{Method: dcv.HTTP01, Identifier: name, At: at(1_800_000_100), Seen: "http://www.example.com/ at 192.0.2.7:80", Until: at(1_800_086_500)}
+	proof := dcv.Proof{
+		Method: dcv.HTTP01, Identifier: name, At: at(1_800_000_100), Seen: "http://www.example.com/ at 192.0.2.7:80", Until: at(1_800_086_500),
+		CAA: dcv.CAA{Identifier: name, At: at(1_800_000_101), Seen: "no CAA records"},
+	}
 	a = &acme.Account{
 		ID: "acct", Org: 3, Key: []byte(`{"kty":"EC"}`), Thumbprint: "tp", Contacts: []string{"mailto:a@example.com"},
 		TermsAgreed: at(1_800_000_000), Created: at(1_800_000_001), Deactivated: at(1_800_000_002),
@@ -44,6 +47,7 @@ func everyRecord(t testing.TB) (a *acme.Account, o *acme.Order, z *acme.Authoriz
 	o = &acme.Order{
 		ID: "order", Account: "acct", Org: 3, Profile: "tls", ProfileHash: "00ff", Names: []identifier.Identifier{ip, name},
 		Authzs: []acme.AuthzID{"a1", "a2"}, Created: at(1_800_000_003), Expires: at(1_800_600_000), Enrollment: 7,
+		Replaces: &acme.Replaces{ID: "YQ.AQ", Certificate: acme.CertificateID{Issuer: "main", Serial: "01aa"}, Enrollment: 5},
 	}
 	z = &acme.Authorization{
 		ID: "a1", Account: "acct", Org: 3, Profile: "tls", Identifier: name, Wildcard: true, Created: at(1_800_000_004), Expires: at(1_800_600_001),
@@ -65,7 +69,7 @@ func everyRecord(t testing.TB) (a *acme.Account, o *acme.Order, z *acme.Authoriz
 		CommonName: "www.example.com", Created: at(1_800_000_012), Claims: []ra.Claim{{Door: "scm", Scope: "s", Name: "n"}}, Phase: ra.Requested,
 		CSR: []byte{0x30}, Proofs: []policy.Proven{{Proof: proof, Org: 3, Account: "acct"}}, Due: time.UnixMilli(1_800_000_013_014).UTC(),
 		Attempts: 2, Issuer: "main", Serial: "01ab", NotBefore: at(1_800_000_015), NotAfter: at(1_807_000_000), Issued: at(1_800_000_016),
-		Fingerprint: [32]byte{9}, Revocation: c.Revocation, Failure: &ra.Failure{Kind: problem.CAA, Detail: "forbidden", At: at(1_800_000_017)},
+		Fingerprint: [32]byte{9}, Replaces: 5, Revocation: c.Revocation, Failure: &ra.Failure{Kind: problem.CAA, Detail: "forbidden", At: at(1_800_000_017)},
 	}
 	return a, o, z, c, e
 }

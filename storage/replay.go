@@ -106,6 +106,8 @@ func (r *Replay) Apply(ctx context.Context, e audit.Event) error {
 		change = r.revoked
 	case audit.AccountMade, audit.AccountEdited:
 		change = r.account
+	case audit.AuthzGivenUp:
+		change = r.givenUp
 	default:
 		return nil
 	}
@@ -159,6 +161,8 @@ func (r *Replay) account(ctx context.Context, e audit.Event) (bool, error) {
 	switch {
 	case next == nil:
 		return false, nil
+	case old != nil && next.Thumbprint != old.Thumbprint:
+		return true, r.db.replayKey(ctx, next, old.Thumbprint)
 	case old != nil:
 		return true, r.db.UpdateAccount(ctx, next)
 	}
@@ -168,4 +172,19 @@ func (r *Replay) account(ctx context.Context, e audit.Event) (bool, error) {
 	}
 	r.made[said.ID] = err == nil
 	return err == nil, err
+}
+
+// givenUp takes back an ACME authorization that a store which went back still has. Others are not brought back.
+func (r *Replay) givenUp(ctx context.Context, e audit.Event) (bool, error) {
+	next, err := acme.ReplayedAuthz(e, func(id acme.AuthzID) (*acme.Authorization, error) {
+		found, err := r.db.authorizations(ctx, []acme.AuthzID{id})
+		if err != nil {
+			return nil, err
+		}
+		return found[0], nil
+	})
+	if err != nil || next == nil {
+		return false, err
+	}
+	return true, r.db.DeactivateAuthorization(ctx, next)
 }

@@ -21,6 +21,7 @@ import (
 type accountEntry struct {
 	id          acme.AccountID
 	Key         json.RawMessage `json:"key"`
+	Rollovers   int64           `json:"rollovers,omitzero"`
 	Contacts    []string        `json:"contacts,omitempty"`
 	TermsAgreed time.Time       `json:"termsAgreed,omitzero"`
 	Created     time.Time       `json:"created"`
@@ -54,7 +55,7 @@ func (a accountEntry) account(t *testing.T) *acme.Account {
 	key, err := jws.ParsePublicKey(a.Key)
 	must(t, err)
 	return &acme.Account{
-		ID: a.id, Org: 1, Key: key.Marshal(), Thumbprint: key.Thumbprint(), Contacts: a.Contacts, TermsAgreed: a.TermsAgreed,
+		ID: a.id, Org: 1, Key: key.Marshal(), Thumbprint: key.Thumbprint(), Rollovers: a.Rollovers, Contacts: a.Contacts, TermsAgreed: a.TermsAgreed,
 		Created: a.Created, Deactivated: a.Deactivated,
 	}
 }
@@ -97,7 +98,7 @@ func TestReplayOfAccounts(t *testing.T) {
 		{"there, and edited since", edited.make, []audit.Event{a.event(audit.AccountMade)}, 0, edited},
 		{"there, and deactivated since", gone.make, []audit.Event{a.event(audit.AccountMade), edited.event(audit.AccountEdited)}, 0, gone},
 		{"there, and the journal deactivates", edited.make, []audit.Event{a.event(audit.AccountMade), gone.event(audit.AccountEdited)}, 1,
-			accountEntry{a.id, a.Key, edited.Contacts, edited.TermsAgreed, a.Created, gone.Deactivated}},
+			accountEntry{a.id, a.Key, 0, edited.Contacts, edited.TermsAgreed, a.Created, gone.Deactivated}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			db, _ := open(t)

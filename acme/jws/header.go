@@ -23,8 +23,8 @@ type rawHeader struct {
 	crit, b64                 json.RawMessage
 }
 
-// parseHeader checks a protected header, by the clauses of RFC 8555, 6.2.
-func parseHeader(protected []byte) (*header, error) {
+// parseHeader checks a protected header, by the clauses of RFC 8555, 6.2, or those of an inner JWS by 7.3.5.
+func parseHeader(protected []byte, inner bool) (*header, error) {
 	var raw rawHeader
 	if err := decodeMembers(protected, []member{
 		{"alg", &raw.alg}, {"jwk", &raw.jwk}, {"kid", &raw.kid}, {"nonce", &raw.nonce}, {"url", &raw.url},
@@ -32,14 +32,14 @@ func parseHeader(protected []byte) (*header, error) {
 	}); err != nil {
 		return nil, within("protected header", err)
 	}
-	h, err := raw.check()
+	h, err := raw.check(inner)
 	if err != nil {
 		return nil, within("protected header", err)
 	}
 	return h, nil
 }
 
-func (raw *rawHeader) check() (*header, error) {
+func (raw *rawHeader) check(inner bool) (*header, error) {
 	var h header
 	var err error
 	if h.algorithm, err = raw.readAlgorithm(); err != nil {
@@ -56,8 +56,15 @@ func (raw *rawHeader) check() (*header, error) {
 	if h.keyID, h.key, err = raw.readSigner(h.algorithm); err != nil {
 		return nil, err
 	}
-	if h.nonce, err = raw.readNonce(); err != nil {
-		return nil, err
+	switch {
+	case !inner:
+		if h.nonce, err = raw.readNonce(); err != nil {
+			return nil, err
+		}
+	case h.key == nil: // RFC 8555, 7.3.5: the new key
+		return nil, problem.New(problem.Malformed, `the new key must be in "jwk"; "kid" is for the outer JWS`)
+	case raw.nonce != nil: // RFC 8555, 7.3.5: the outer one has it
+		return nil, problem.New(problem.Malformed, `"nonce" must be left out`)
 	}
 	if h.url, err = required("url", raw.url); err != nil { // RFC 8555, 6.4.1
 		return nil, err

@@ -48,7 +48,19 @@ type envelope struct {
 // without state. It looks at no more than [MaxMessageBytes] and does no public-key arithmetic beyond checking an
 // embedded key's point. The errors are of kind Malformed, TooLarge, BadSignatureAlgorithm (for which the door adds
 // [Algorithms]), BadPublicKey and BadNonce.
-func Parse(body []byte) (*Message, error) {
+func Parse(body []byte) (*Message, error) { return parse(body, false) }
+
+// ParseInner checks the form of the JWS inside a key-change request (RFC 8555, 7.3.5), which differs in its header alone:
+// it carries its key in "jwk", and no nonce. The errors are those of [Parse] but BadNonce.
+func ParseInner(payload Payload) (*Message, error) {
+	m, err := parse(payload, true)
+	if err != nil {
+		return nil, within("inner JWS", err)
+	}
+	return m, nil
+}
+
+func parse(body []byte, inner bool) (*Message, error) {
 	if len(body) > MaxMessageBytes {
 		return nil, problem.New(problem.TooLarge, "the request is %d bytes long; at most %d are read", len(body), MaxMessageBytes)
 	}
@@ -71,11 +83,11 @@ func Parse(body []byte) (*Message, error) {
 	if e.header != nil {
 		return nil, problem.New(problem.Malformed, `the JWS has an unprotected "header"; put every parameter into "protected"`)
 	}
-	return e.message()
+	return e.message(inner)
 }
 
 // message decodes the three members of the envelope.
-func (e *envelope) message() (*Message, error) {
+func (e *envelope) message(inner bool) (*Message, error) {
 	protected64, protected, err := encodedMember("protected", e.protected)
 	if err != nil {
 		return nil, err
@@ -92,7 +104,7 @@ func (e *envelope) message() (*Message, error) {
 	if len(signature) == 0 {
 		return nil, problem.New(problem.Malformed, `the JWS has an empty "signature"`)
 	}
-	h, err := parseHeader(protected)
+	h, err := parseHeader(protected, inner)
 	if err != nil {
 		return nil, err
 	}
@@ -112,7 +124,7 @@ func (m *Message) KeyID() string { return m.header.keyID }
 // Key is the key in "jwk", or nil when the message names an account. A message has exactly one of Key and KeyID.
 func (m *Message) Key() *PublicKey { return m.header.key }
 
-// Nonce is the anti-replay nonce (RFC 8555, 6.5): base64url, never empty. Unverified.
+// Nonce is the anti-replay nonce (RFC 8555, 6.5): base64url, empty only in an inner JWS. Unverified.
 func (m *Message) Nonce() string { return m.header.nonce }
 
 // URL is what the client says it asked for (RFC 8555, 6.4), never empty, to be compared as a string. Unverified.

@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"slices"
 	"testing"
 
 	"github.com/mholt/acmez/v3"
@@ -126,9 +127,11 @@ func TestAcmezRefusals(t *testing.T) {
 	}
 	_, err = order(account, many...)
 	isAcmezProblem(t, err, 400, "malformed")
-	_, err = order(account, acme.Identifier{Type: "dns", Value: "*.example.com"})
+	_, err = order(account, acme.Identifier{Type: "dns", Value: "*.co.uk"})
 	isAcmezProblem(t, err, 403, "rejectedIdentifier")
-	_, err = order(account, acme.Identifier{Type: "ip", Value: "192.0.2.1"})
+	_, err = order(account, acme.Identifier{Type: "ip", Value: "224.0.0.1"})
+	isAcmezProblem(t, err, 403, "rejectedIdentifier")
+	_, err = order(account, acme.Identifier{Type: "email", Value: "a@example.com"})
 	isAcmezProblem(t, err, 400, "unsupportedIdentifier")
 
 	mine, err := order(account, many[0])
@@ -149,7 +152,7 @@ func TestAcmezRefusals(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	challenge := authz.Challenges[0]
+	challenge := authz.Challenges[slices.IndexFunc(authz.Challenges, func(ch acme.Challenge) bool { return ch.Type == acme.ChallengeTypeHTTP01 })]
 	at.Set(challenge.Token, challenge.KeyAuthorization)
 	if _, err := c.InitiateChallenge(ctx, account, challenge); err != nil {
 		t.Fatal(err)

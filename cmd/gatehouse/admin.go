@@ -171,6 +171,8 @@ type enrollmentView struct {
 	Fingerprint string          `json:"sha256,omitempty"`
 	Revocation  *revocationView `json:"revocation,omitempty"`
 	Failure     string          `json:"failure,omitempty"`
+	Replaces    int64           `json:"replaces,omitempty"`
+	ReplacedBy  int64           `json:"replacedBy,omitempty"` // with one enrollment alone, not in lists
 	PEM         string          `json:"pem,omitempty"`
 }
 
@@ -184,7 +186,7 @@ func (a *admin) view(e *ra.Enrollment) enrollmentView {
 	v := enrollmentView{
 		ID: int64(e.ID), Org: int32(e.Org), Door: string(e.Door), Requester: e.Requester, Profile: e.Profile, Names: []string{},
 		Status: string(e.Status(a.now())), Created: e.Created, Issuer: e.Issuer, Serial: string(e.Serial),
-		NotBefore: e.NotBefore, NotAfter: e.NotAfter,
+		NotBefore: e.NotBefore, NotAfter: e.NotAfter, Replaces: int64(e.Replaces),
 	}
 	for _, n := range e.Names {
 		v.Names = append(v.Names, n.Value())
@@ -307,7 +309,7 @@ func (a *admin) one(caller auth.Caller, r *http.Request) (*ra.Enrollment, error)
 	return chosen, nil
 }
 
-// whole is the view with the certificate itself.
+// whole is the view with the certificate itself and its successor.
 func (a *admin) whole(ctx context.Context, e *ra.Enrollment) (any, error) {
 	v := a.view(e)
 	if e.Issued.IsZero() {
@@ -317,6 +319,11 @@ func (a *admin) whole(ctx context.Context, e *ra.Enrollment) (any, error) {
 	if err != nil {
 		return nil, err
 	}
+	next, err := a.registrar.ReplacedBy(ctx, e)
+	if err != nil {
+		return nil, err
+	}
+	v.ReplacedBy = int64(next)
 	v.PEM = string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: c.DER}))
 	return v, nil
 }

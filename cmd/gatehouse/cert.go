@@ -180,6 +180,8 @@ func show(out io.Writer, e enrollmentView) error {
 		row("valid", day(e.NotBefore)+" to "+day(e.NotAfter)+" UTC")
 	}
 	row("sha256", e.Fingerprint)
+	row("replaces", enrollmentNumber(e.Replaces))
+	row("replaced by", enrollmentNumber(e.ReplacedBy))
 	if r := e.Revocation; r != nil {
 		row("revoked", fmt.Sprintf("%s UTC, reason %s, by %s", day(r.At), reasonName(r.Reason), r.Actor))
 	}
@@ -189,6 +191,14 @@ func show(out io.Writer, e enrollmentView) error {
 	}
 	_, err := io.WriteString(out, e.PEM)
 	return err
+}
+
+// enrollmentNumber is a number as show writes it, empty for none.
+func enrollmentNumber(id int64) string {
+	if id == 0 {
+		return ""
+	}
+	return "enrollment " + strconv.FormatInt(id, 10)
 }
 
 // reasons are the names of RFC 5280, 5.3.1 that a person may give, by their number.

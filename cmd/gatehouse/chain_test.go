@@ -17,8 +17,8 @@ func (i *instance) verifyChain(chain []*x509.Certificate, names ...string) {
 			i.t.Error(err)
 		}
 	}
-	if len(chain[0].DNSNames) != len(names) {
-		i.t.Errorf("the certificate is for %v, not for %v", chain[0].DNSNames, names)
+	if len(chain[0].DNSNames)+len(chain[0].IPAddresses) != len(names) {
+		i.t.Errorf("the certificate is for %v and %v, not for %v", chain[0].DNSNames, chain[0].IPAddresses, names)
 	}
 }
 

@@ -109,7 +109,7 @@ func checkProfiles(s *settings) []checkResult {
 		case time.Now().Add(p.Validity()).After(end):
 			r.OK, r.Detail = false, fmt.Sprintf("its certificates would outlive the issuer %s, which ends at %s, and are refused; renew the issuer or shorten validity", p.Issuer(), day(end))
 		case p.Public():
-			r.OK, r.Detail = false, "mode is public, but CAA, DNSSEC and further perspectives are not checked by this version: it must not serve public trust"
+			r.OK, r.Detail = false, "mode is public, but DNSSEC and further perspectives are not checked by this version: it must not serve public trust"
 		}
 		out = append(out, r)
 	}

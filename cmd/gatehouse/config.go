@@ -54,9 +54,13 @@ type fileConfig struct {
 	Organisations []orgConfig              `yaml:"organisations"`
 	Issuers       map[string]issuerConfig  `yaml:"issuers"`
 	Profiles      map[string]profileConfig `yaml:"profiles"`
-	ACME          acmeConfig               `yaml:"acme"`
-	Validation    validationConfig         `yaml:"validation"`
-	CRL           crlConfig                `yaml:"crl"`
+	// CAAIdentities are the names by which CAA records mean this gateway, as in
+	//   example.com. CAA 0 issue "ca.example.com"
+	// They are needed as soon as a profile asks for CAA, and are shown in the ACME directory.
+	CAAIdentities []string         `yaml:"caa_identities"`
+	ACME          acmeConfig       `yaml:"acme"`
+	Validation    validationConfig `yaml:"validation"`
+	CRL           crlConfig        `yaml:"crl"`
 
 	source *source // where the words stand, for errors found later
 }
@@ -171,6 +175,8 @@ type profileConfig struct {
 	DCVMethods     []string      `yaml:"dcv_methods"`
 	ProofLifetime  duration      `yaml:"proof_lifetime"`
 	PrivateRanges  []string      `yaml:"private_ranges"` // CIDR
+	CAA            string        `yaml:"caa"`            // off (default in private mode) or on
+	CAALifetime    duration      `yaml:"caa_lifetime"`
 }
 
 // subjectConfig is policy.Subject as it is written.
@@ -185,7 +191,7 @@ type subjectConfig struct {
 // acmeConfig is the ACME door (RFC 8555).
 type acmeConfig struct {
 	DefaultProfile        string   `yaml:"default_profile"`        // may be absent if there is one profile
-	TermsURL              string   `yaml:"terms_url"`              // terms that new accounts must agree to; absent: none
+	TermsURL              string   `yaml:"terms_url"`              // terms that accounts must agree to, again once this changes; absent: none
 	Website               string   `yaml:"website"`                // shown in the directory
 	OrderLifetime         duration `yaml:"order_lifetime"`         // default 7d
 	AuthorizationLifetime duration `yaml:"authorization_lifetime"` // of a pending one; default 7d

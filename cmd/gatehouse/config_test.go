@@ -52,7 +52,7 @@ func TestConfigFaults(t *testing.T) {
 	inProfile := func(words string) string { return replace("validity: 90d", "validity: 90d, "+words) }
 	for _, fault := range []struct{ name, text, at, says string }{
 		{"unknown word", replace("listen: 127", "listn: 127"), "3:1", `"listn" is not known here; the words are data, store, public_urls, listen, .*`},
-		{"unknown word in a profile", replace("validity", "validty"), "7:32", `"validty" is not known here; the words are description, issuer, .*, private_ranges`},
+		{"unknown word in a profile", replace("validity", "validty"), "7:32", `"validty" is not known here; the words are description, issuer, .*, private_ranges, caa, caa_lifetime`},
 		{"unknown word in a list", replace("slug", "slg"), "5:25", `"slg" is not known here; the words are id, slug, name, profiles`},
 		{"unknown word in an issuer", replace("chain:", "chains:"), "6:18", `"chains" is not known here; the words are chain, alternates, key, concurrency, sign_timeout`},
 		{"other case", replace("data", "Data"), "1:1", `"Data" is not known here; .*`},
@@ -93,6 +93,12 @@ func TestConfigFaults(t *testing.T) {
 		{"name pattern", inProfile("allow_names: ['*.*.x']"), "7:60", `.*"\*" is allowed only as the whole leftmost label.*`},
 		{"number of names", inProfile("max_names: 500"), "7:58", `.*500 is not from 1 to 100`},
 		{"range", inProfile("private_ranges: [10.0.0.0]"), "7:63", `"10.0.0.0" is no address range; write for example 10.0.0.0/8`},
+		{"CAA without an identity", inProfile("caa: on"), "7:52", `profile tls asks for CAA, and no name is configured .*; add for example caa_identities: \[ca.example.com\]`},
+		{"CAA identity", goodConfig + "caa_identities: [https://ca.example.com]\n", "9:18", `"https://ca.example.com" cannot be named by a CAA record: .*; write for example ca.example.com`},
+		{"CAA identity twice", goodConfig + "caa_identities: [ca.example.com, CA.example.com]\n", "9:34", `"CA.example.com" cannot be named by a CAA record: it is there twice; .*`},
+		{"CAA off in public mode", replace("validity: 90d", "mode: public, caa: off"), "7:51", `.*public trust requires CAA to be asked.*`},
+		{"CAA of another word", inProfile("caa: yes"), "7:52", `.*"yes" is none of "on" and "off"`},
+		{"CAA lifetime in vain", inProfile("caa_lifetime: 1h"), "7:61", `.*add caa: on or leave it out`},
 		{"blocked keys", inProfile("blocked_keys: CA/root.pem"), "7:61", `.*root.pem:1: not the 64 hex digits of a SHA-256`},
 		{"CRL times", goodConfig + "crl: {lifetime: 1s, interval: 2s}\n", "9:6", `.*CRL interval 2s is more than half of the lifetime 1s`},
 		{"resolver", replace(`"192.0.2.53:53"`, "nonsense"), "8:25", `.*"nonsense" is not host:port, as in 192.0.2.53:53`},

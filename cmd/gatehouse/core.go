@@ -18,6 +18,7 @@ import (
 	"github.com/gatehouse-ca/gatehouse/dcv"
 	"github.com/gatehouse-ca/gatehouse/internal/web"
 	"github.com/gatehouse-ca/gatehouse/internal/work"
+	"github.com/gatehouse-ca/gatehouse/policy"
 	"github.com/gatehouse-ca/gatehouse/publish"
 	"github.com/gatehouse-ca/gatehouse/ra"
 	"github.com/gatehouse-ca/gatehouse/storage"
@@ -207,8 +208,16 @@ func (c *core) openIssuance(ctx context.Context) error {
 	s := c.settings
 	var err error
 	c.work = work.New(work.Config{Log: s.log})
+	validation := s.validation
+	own := append(c.own, s.ownAddresses...)
+	validation.OwnAddresses = func() []netip.AddrPort { return own }
+	if c.validator, err = dcv.New(validation); err != nil {
+		return err
+	}
+	c.onClose(c.validator.Close)
 	c.authority, err = ca.New(ca.Config{
 		Issuers: s.issuers, Store: c.db, Journal: c.journal, Ready: c.clock.healthy, Now: c.clock.Now, Log: s.log, Step: s.step,
+		CAA: c.validator, AccountURLs: func(r policy.Requester) []string { return acme.AccountURLs(s.publicURLs, r) },
 	})
 	if err != nil {
 		return err
@@ -220,13 +229,6 @@ func (c *core) openIssuance(ctx context.Context) error {
 	c.registrar = ra.New(ra.Config{
 		Store: c.db, Authority: c.authority, Certificate: c.db.Certificate, Profiles: profiles, Allowed: allowed, Now: c.clock.Now, Log: s.log,
 	})
-	validation := s.validation
-	own := append(c.own, s.ownAddresses...)
-	validation.OwnAddresses = func() []netip.AddrPort { return own }
-	if c.validator, err = dcv.New(validation); err != nil {
-		return err
-	}
-	c.onClose(c.validator.Close)
 	if err := c.openPublisher(); err != nil {
 		return err
 	}
@@ -311,7 +313,7 @@ func (c *core) openDoors(ctx context.Context) error {
 	c.acme, err = acme.New(ctx, acme.Config{
 		PublicURLs: s.publicURLs, Organisations: s.organisations, Profiles: s.profiles, DefaultProfile: s.defaultProfile,
 		Allowed: s.allowed, Issuers: s.issuerNames(), Chain: c.chain, Alternates: c.alternates, Store: c.db, Registrar: c.registrar,
-		Validator: c.validator, Journal: c.journal, Work: c.work, TermsURL: s.termsURL, Website: s.website,
+		Validator: c.validator, Journal: c.journal, Work: c.work, TermsURL: s.termsURL, Website: s.website, CAAIdentities: s.caaIdentities,
 		OrderLifetime: s.orderLifetime, AuthorizationLifetime: s.authorizationLifetime, Now: c.clock.Now, Log: s.log,
 		Observe: func(ctx context.Context, resource string, err error) {
 			event := web.Event(ctx)

@@ -27,7 +27,8 @@ type devFlags struct {
 	HTTPListen  string `group:"Throw-away gateway" help:"Address for CRLs, issuer certificates and health (127.0.0.1:14001)."`
 	AdminListen string `group:"Throw-away gateway" help:"Address of metrics and profiling (none)."`
 	HTTP01Port  uint16 `group:"Throw-away gateway" name:"http01-port" help:"The port that http-01 validations contact (5002)."`
-	Resolver    string `group:"Throw-away gateway" help:"DNS server, host:port. Without it every name is 127.0.0.1."`
+	TLSALPNPort uint16 `group:"Throw-away gateway" name:"tls-alpn-01-port" help:"The port that tls-alpn-01 validations contact (5001)."`
+	Resolver    string `group:"Throw-away gateway" help:"DNS server, host:port. Without it every name is 127.0.0.1, and records can be added by dynamic update (RFC 2136, nsupdate) at the address that is printed."`
 	PlainHTTP   bool   `group:"Throw-away gateway" name:"plain-http" help:"Serve the doors without TLS."`
 
 	PublicURL string `group:"Throw-away gateway" name:"public-url" help:"URL by which clients reach the doors, if that is not --listen: of a balancer, for example."`
@@ -52,23 +53,25 @@ func (f devFlags) withDefaults() devFlags {
 	f.Listen = cmp.Or(f.Listen, "127.0.0.1:14000")
 	f.HTTPListen = cmp.Or(f.HTTPListen, "127.0.0.1:14001")
 	f.HTTP01Port = cmp.Or(f.HTTP01Port, 5002)
+	f.TLSALPNPort = cmp.Or(f.TLSALPNPort, 5001)
 	return f
 }
 
 // dev is a throw-away gateway's surroundings.
 type dev struct {
 	*settings
-	folder string
-	http01 uint16 // the port that validations contact
-	root   string // the file with the root certificate
-	dns    *testca.DNS
+	folder  string
+	http01  uint16 // the port that http-01 validations contact
+	tlsALPN uint16 // the port that tls-alpn-01 validations contact
+	root    string // the file with the root certificate
+	dns     *testca.DNS
 }
 
 // newDev prepares a throw-away gateway in a folder: a hierarchy that is made the first time and kept with the folder, and
 // a DNS server for which every name is this machine.
 func newDev(folder string, f devFlags, log *slog.Logger) (_ *dev, err error) {
 	f = f.withDefaults()
-	d := &dev{folder: folder, http01: f.HTTP01Port}
+	d := &dev{folder: folder, http01: f.HTTP01Port, tlsALPN: f.TLSALPNPort}
 	defer func() {
 		if err != nil {
 			d.close()
@@ -76,7 +79,7 @@ func newDev(folder string, f devFlags, log *slog.Logger) (_ *dev, err error) {
 	}()
 	resolver := f.Resolver
 	if resolver == "" {
-		d.dns, err = testca.NewDNS(testca.DNSConfig{Default: []netip.Addr{netip.MustParseAddr("127.0.0.1")}})
+		d.dns, err = testca.NewDNS(testca.DNSConfig{Default: []netip.Addr{netip.MustParseAddr("127.0.0.1")}, Updates: true})
 		if err != nil {
 			return nil, fmt.Errorf("starting the throw-away DNS server: %w", err)
 		}
@@ -114,7 +117,7 @@ func devSettings(folder string, f devFlags, h *testca.Hierarchy, resolver string
 	}
 	profile, err := policy.New(policy.Config{
 		Name: "dev", Description: "Throw-away certificates for any name", Issuer: "dev", Validity: 24 * time.Hour,
-		Backdate: time.Minute,
+		Backdate: time.Minute, AllowWildcards: true, DCVMethods: []dcv.Method{dcv.HTTP01, dcv.DNS01, dcv.TLSALPN01},
 	})
 	if err != nil {
 		return nil, err
@@ -129,7 +132,7 @@ func devSettings(folder string, f devFlags, h *testca.Hierarchy, resolver string
 		issuers:  []ca.Issuer{issuer("dev", cmp.Or(f.HTTPURL, "http://"+f.HTTPListen), append(h.Chain(), h.Root.Certificate), backend, 0, 0)},
 		profiles: map[string]*policy.Profile{"dev": profile}, defaultProfile: "dev",
 		validation: dcv.Config{
-			Resolver: dcv.ResolverConfig{Servers: []string{resolver}}, HTTPPort: f.HTTP01Port, AllowLoopback: true,
+			Resolver: dcv.ResolverConfig{Servers: []string{resolver}}, HTTPPort: f.HTTP01Port, TLSALPNPort: f.TLSALPNPort, AllowLoopback: true,
 			MaxConcurrent: 512, MaxPerTarget: 512, // every name is one machine here
 		},
 		log: log,

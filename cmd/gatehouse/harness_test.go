@@ -31,7 +31,7 @@ import (
 // TestMain lets this test binary stand in for the gatehouse command: under that name, which is on PATH while the tests
 // run, it is main. So nothing else is built, and with -race the gateways under test are race-checked as well.
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"gatehouse": main})
+	testscript.Main(m, map[string]func(){"gatehouse": main, "dns01-hook": dns01Hook})
 }
 
 // world is where a throw-away gateway lives: a data folder and ports that stay the same when it is started again.
@@ -41,7 +41,8 @@ type world struct {
 	doors  string   // host:port of the ACME door
 	plain  string   // host:port of CRLs and health
 	admin  string   // host:port of metrics
-	http01 uint16   // the port that validations contact
+	http01 uint16   // the port that http-01 validations contact
+	alpn01 uint16   // the port that tls-alpn-01 validations contact
 	args   []string // further arguments of every gateway here
 }
 
@@ -55,7 +56,7 @@ func newWorld(t testing.TB) *world {
 	}
 	t.Cleanup(func() { os.RemoveAll(data) })
 	return &world{
-		t: t, data: filepath.Join(data, "data"), doors: freeAddr(t), plain: freeAddr(t), admin: freeAddr(t), http01: freePort(t),
+		t: t, data: filepath.Join(data, "data"), doors: freeAddr(t), plain: freeAddr(t), admin: freeAddr(t), http01: freePort(t), alpn01: freePort(t),
 	}
 }
 
@@ -92,6 +93,7 @@ type instance struct {
 	*world
 	directory string // URL
 	root      string // file with the root certificate
+	dns       string // host:port of its DNS server, if that is its own
 
 	cmd    *exec.Cmd
 	log    *lockedBuffer // what it wrote to standard error
@@ -120,7 +122,7 @@ func (w *world) tryStart(args ...string) (*instance, error) {
 	i := &instance{world: w, log: &lockedBuffer{}, exited: make(chan struct{})}
 	i.cmd = exec.Command("gatehouse", append([]string{
 		"serve", "--dev", "--data", w.data, "--listen", w.doors, "--http-listen", w.plain, "--admin-listen", w.admin,
-		"--http01-port", strconv.Itoa(int(w.http01)),
+		"--http01-port", strconv.Itoa(int(w.http01)), "--tls-alpn-01-port", strconv.Itoa(int(w.alpn01)),
 	}, append(slices.Clone(w.args), args...)...)...)
 	i.cmd.Stderr = i.log
 	i.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL} // a test that panics leaves nothing behind
@@ -152,6 +154,8 @@ func (i *instance) watch(stdout io.Reader, ready chan<- bool) {
 			i.directory = value
 		case "root":
 			i.root = value
+		case "dns-01":
+			i.dns, _, _ = strings.Cut(strings.TrimPrefix(value, "records at "), ",")
 		case "data": // the last line
 			ready <- true
 		}

@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"time"
 
 	"golang.org/x/crypto/acme"
@@ -190,7 +191,11 @@ func (h *history) validate(ctx context.Context, c *acme.Client, url string, answ
 	if h.authz != "" && authz.Status != acme.StatusValid {
 		h.t.Errorf("the authorization was valid and is %s", authz.Status)
 	}
-	challenge := authz.Challenges[0]
+	n := slices.IndexFunc(authz.Challenges, func(ch *acme.Challenge) bool { return ch.Type == "http-01" })
+	if n < 0 {
+		return fmt.Errorf("%s offers no http-01", url)
+	}
+	challenge := authz.Challenges[n]
 	answer, err := c.HTTP01ChallengeResponse(challenge.Token)
 	if err != nil {
 		return err

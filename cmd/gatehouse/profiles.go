@@ -122,6 +122,7 @@ func (c *fileConfig) profile(name string, now time.Time) (*policy.Profile, error
 		CommonName: policy.CommonNameRule(pc.CommonName), Subject: policy.Subject(pc.Subject),
 		SubjectFromCSR: words[policy.SubjectField](pc.SubjectFromCSR), Lint: policy.Lint(pc.Lint),
 		DCVMethods: words[dcv.Method](pc.DCVMethods), ProofLifetime: time.Duration(pc.ProofLifetime), Now: now,
+		CAA: policy.CAARule(pc.CAA), CAALifetime: time.Duration(pc.CAALifetime),
 	}
 	for _, text := range pc.PrivateRanges {
 		r, err := netip.ParsePrefix(text)

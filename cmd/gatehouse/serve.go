@@ -71,7 +71,11 @@ func (c *serveCmd) serveDev(ctx context.Context, s streams, log *slog.Logger) er
 	defer d.close()
 	d.newJournal = c.NewJournal
 	return runGateway(ctx, d.settings, func() {
-		fmt.Fprintf(s.out, "directory  %s/acme/directory\nroot       %s\nhttp-01    port %d\ndata       %s\n", d.publicURLs[0], d.root, d.http01, folder)
+		fmt.Fprintf(s.out, "directory    %s/acme/directory\nroot         %s\nhttp-01      port %d\ntls-alpn-01  port %d\n", d.publicURLs[0], d.root, d.http01, d.tlsALPN)
+		if d.dns != nil {
+			fmt.Fprintf(s.out, "dns-01       records at %s, by nsupdate or another dynamic update\n", d.dns.Addr())
+		}
+		fmt.Fprintf(s.out, "data         %s\n", folder)
 	})
 }
 

@@ -48,6 +48,7 @@ type settings struct {
 
 	termsURL, website                    string
 	orderLifetime, authorizationLifetime time.Duration
+	caaIdentities                        []string
 	validation                           dcv.Config
 	ownAddresses                         []netip.AddrPort
 	crlLifetime, crlInterval             time.Duration
@@ -91,11 +92,12 @@ func (c *fileConfig) settings(log *slog.Logger) (*settings, error) {
 	fault(err)
 	for name, p := range s.profiles {
 		if p.Public() {
-			log.Warn("the profile is in public mode, but CAA, DNSSEC and further perspectives are not checked by this version", "profile", name)
+			log.Warn("the profile is in public mode, but DNSSEC and further perspectives are not checked by this version", "profile", name)
 		}
 	}
 	s.defaultProfile, err = c.defaultProfile()
 	fault(err)
+	fault(c.caaIdentities(s))
 	fault(c.validation(s))
 	if c.TLS != nil && c.TLS.Issuer == "" {
 		s.tls, err = c.TLS.config(log)
@@ -175,6 +177,8 @@ func (c *fileConfig) validation(s *settings) error {
 		Resolver:  dcv.ResolverConfig{Servers: servers},
 		Timeout:   time.Duration(c.Validation.Timeout),
 		UserAgent: c.Validation.UserAgent,
+
+		CAAIdentities: s.caaIdentities,
 	}
 	if _, err := dcv.NewResolver(s.validation.Resolver); err != nil {
 		return c.source.at("validation.resolvers", err)

@@ -183,9 +183,9 @@ func TestCryptoACMERefusals(t *testing.T) {
 	if _, err := c.AuthorizeOrder(ctx, acme.DomainIDs(many[:100]...)); err != nil {
 		t.Errorf("100 names are refused: %v", err)
 	}
-	_, err = c.AuthorizeOrder(ctx, acme.DomainIDs("*.example.com"))
+	_, err = c.AuthorizeOrder(ctx, acme.DomainIDs("*.co.uk")) // a public suffix
 	isProblem(t, err, 403, "rejectedIdentifier")
-	_, err = c.AuthorizeOrder(ctx, acme.IPIDs("192.0.2.1"))
+	_, err = c.AuthorizeOrder(ctx, []acme.AuthzID{{Type: "email", Value: "a@example.com"}})
 	isProblem(t, err, 400, "unsupportedIdentifier")
 
 	order := c.ready("mine.example.com")

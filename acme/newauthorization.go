@@ -1,0 +1,60 @@
+package acme
+
+import (
+	"context"
+	"net/http"
+
+	"github.com/gatehouse-ca/gatehouse/acme/jws"
+	"github.com/gatehouse-ca/gatehouse/identifier"
+	"github.com/gatehouse-ca/gatehouse/problem"
+)
+
+// newAuthz makes an authorization ahead of any order (RFC 8555, 7.4.1), under the profile of the directory it was asked at.
+// Where the account has a valid one that would serve a new order, that is the answer.
+func (s *Server) newAuthz(ctx context.Context, req *signed) (*reply, error) {
+	org, profile, err := s.offer(req.target)
+	if err != nil {
+		return nil, err
+	}
+	// An account exists in one organisation; at another's directory it does not.
+	if req.account.Org != org.ID {
+		return nil, errNoAccount
+	}
+	if err := s.agreed(req.account); err != nil {
+		return nil, err
+	}
+	var in struct {
+		Identifier *wireIdentifier `json:"identifier"`
+	}
+	if err := jws.DecodeStrict(req.payload, &in); err != nil {
+		return nil, err
+	}
+	if in.Identifier == nil {
+		return nil, problem.New(problem.Malformed, `"identifier" is missing; it has a "type" and a "value"`)
+	}
+	name, err := identifier.Parse(in.Identifier.Type, in.Identifier.Value)
+	if err == nil && name.IsWildcard() { // RFC 8555, 7.4.1: only newOrder authorizes wildcards
+		const detail = "wildcards cannot be authorized ahead of an order; make an order for it"
+		return nil, refusal([]problem.Part{{Identifier: name, Kind: problem.RejectedIdentifier, Detail: detail}}, 1)
+	}
+	one := orderRequest{Identifiers: []wireIdentifier{*in.Identifier}}
+	names, err := one.names(profile)
+	if err != nil {
+		return nil, err
+	}
+	usable, err := s.Store.UsableAuthorizations(ctx, req.account.ID, names)
+	if err != nil {
+		return nil, err
+	}
+	now := s.now()
+	a := usable[0]
+	if !a.serves(names[0], req.account, profile, now) {
+		a = newAuthorization(req.account, profile, names[0], now, now.Add(s.AuthorizationLifetime))
+		if err := s.Store.CreateAuthorization(ctx, a); err != nil {
+			return nil, err
+		}
+	}
+	rep := s.renderAuthorization(a)
+	rep.status, rep.location = http.StatusCreated, s.links.authz(a.ID)
+	return rep, nil
+}
