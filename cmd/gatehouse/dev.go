@@ -34,6 +34,8 @@ type devFlags struct {
 	PublicURL string `group:"Throw-away gateway" name:"public-url" help:"URL by which clients reach the doors, if that is not --listen: of a balancer, for example."`
 	HTTPURL   string `group:"Throw-away gateway" name:"http-url" help:"The same for --http-listen."`
 
+	DrainDelay time.Duration `group:"Throw-away gateway" help:"How long to go on serving after SIGTERM while /readyz says that it stops (0s)."`
+
 	Redis            string `group:"Throw-away gateway" placeholder:"HOST:PORT,…" help:"Keep the state in this Redis instead of the data folder; with --redis-master the addresses are the sentinels', with --redis-cluster some nodes'."`
 	RedisMaster      string `group:"Throw-away gateway" help:"The name by which the sentinels know the primary."`
 	RedisCluster     bool   `group:"Throw-away gateway" help:"The Redis is a Cluster."`
@@ -127,7 +129,7 @@ func devSettings(folder string, f devFlags, h *testca.Hierarchy, resolver string
 		return nil, err
 	}
 	s := &settings{
-		folder: folder, listen: f.Listen, httpListen: f.HTTPListen, adminListen: f.AdminListen,
+		folder: folder, drainDelay: f.DrainDelay, listen: f.Listen, httpListen: f.HTTPListen, adminListen: f.AdminListen,
 		organisations: organisations, allowed: func(auth.OrgID, string) bool { return true },
 		issuers:  []ca.Issuer{issuer("dev", cmp.Or(f.HTTPURL, "http://"+f.HTTPListen), append(h.Chain(), h.Root.Certificate), backend, 0, 0)},
 		profiles: map[string]*policy.Profile{"dev": profile}, defaultProfile: "dev",

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"net/http"
 	"sync"
@@ -167,22 +168,25 @@ func TestParallelRegistrationsAtTwoGateways(t *testing.T) {
 	}
 }
 
-// TestAGatewayDrains: told to stop, it says so at /readyz while it still serves, and the other one takes over without an
-// error for anybody.
+// TestAGatewayDrains: told to stop, it says so at /readyz while it still serves, and once the balancer has turned away from it
+// the other one takes over without an error for anybody.
 func TestAGatewayDrains(t *testing.T) {
 	t.Parallel()
-	f, gateways, _ := twoGateways(t)
+	redistest.Need(t)
+	f := newFleet(t, 2, "--redis", redistest.Start(t).Addr, "--drain-delay", "2s")
+	gateways := f.start()
 	leaving := gateways[1]
 	c := registered(gateways[0])
 	at := gateways[0].answers()
 	c.http = alternating(gateways[0])
-	stopped := make(chan struct{})
+	turned, stopped := make(chan error, 1), make(chan struct{})
 	go func() { leaving.stop(); close(stopped) }()
+	go func() { turned <- leaving.awaitUnready(t.Context()); f.doors.without(1) }()
 	for n := 0; ; n++ {
 		c.issue(at, fmt.Sprintf("drain%d.example.com", n))
 		select {
 		case <-stopped:
-			f.doors.to(0)
+			must(t, <-turned)
 			c.issue(at, "alone.example.com")
 			return
 		case <-t.Context().Done():
@@ -191,6 +195,23 @@ func TestAGatewayDrains(t *testing.T) {
 		}
 		if n > 1000 {
 			t.Fatal("the gateway does not stop")
+		}
+	}
+}
+
+// awaitUnready asks for readiness as a balancer does, until it is denied.
+func (i *instance) awaitUnready(ctx context.Context) error {
+	for {
+		resp, err := http.Get("http://" + i.plain + "/readyz")
+		if err != nil {
+			return err
+		}
+		resp.Body.Close()
+		if resp.StatusCode == http.StatusServiceUnavailable {
+			return nil
+		}
+		if !pause(ctx) {
+			return ctx.Err()
 		}
 	}
 }

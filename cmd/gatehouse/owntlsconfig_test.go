@@ -34,7 +34,7 @@ func TestTLSFaults(t *testing.T) {
 		"unknown word":    {own("{issuer: main, name: [ca.example.com]}"), "9:21", `"name" is not known here; the words are cert, key, issuer, names, validity`},
 		"taken profile": {strings.Replace(own("{issuer: main, names: [ca.example.com]}"), "profiles: {tls:", "profiles: {own-tls:", 1), "7:21",
 			"the name own-tls is that of the gateway's own certificate; give the profile another"},
-		"public issuer": {strings.Replace(own("{issuer: main, names: [ca.example.com]}"), "validity: 90d", "mode: public", 1), "9:15",
+		"public issuer": {strings.Replace(own("{issuer: main, names: [ca.example.com]}"), "validity: 90d", "mode: public", 1) + "caa_identities: [ca.example.com]\n", "9:15",
 			`issuer "main" serves the public profile "tls", and public trust certifies no name without a validation; .*`},
 	} {
 		t.Run(name, func(t *testing.T) {
