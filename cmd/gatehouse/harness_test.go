@@ -74,13 +74,25 @@ func freePort(t testing.TB) uint16 {
 	t.Helper()
 	for range 10000 {
 		port := 20000 + nextPort.Add(1)%10000
-		if l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port)); err == nil {
-			l.Close()
+		if canListen(port) {
 			return uint16(port)
 		}
 	}
 	t.Fatal("no free port")
 	return 0
+}
+
+// canListen tries it. No process is forked meanwhile, because until its exec it would hold the listener too, and so the port
+// beyond the end of the trial.
+func canListen(port int32) bool {
+	syscall.ForkLock.RLock()
+	defer syscall.ForkLock.RUnlock()
+	l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
+	if err != nil {
+		return false
+	}
+	l.Close()
+	return true
 }
 
 func freeAddr(t testing.TB) string {

@@ -250,6 +250,9 @@ func (s *Server) signal(process *exec.Cmd, exited <-chan struct{}, sig os.Signal
 
 func freePort(t testing.TB) string {
 	t.Helper()
+	// A process that is forked meanwhile would hold the listener until its exec, and so the port.
+	syscall.ForkLock.RLock()
+	defer syscall.ForkLock.RUnlock()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
