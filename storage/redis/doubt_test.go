@@ -24,7 +24,7 @@ func pair(t *testing.T) (replica *redistest.Server, way *detour, a, b *Engine) {
 	primary.WaitReplicas(1)
 	way = &detour{t: t}
 	c := single(primary)
-	c.MinReplicas, c.ReplicaTimeout, c.CheckEvery, c.Dial = 1, 50*time.Millisecond, time.Hour, way.dial
+	c.MinReplicas, c.ReplicaTimeout, c.CheckEvery, c.Dial = 1, 500*time.Millisecond, time.Hour, way.dial
 	return replica, way, open(t, c), open(t, c)
 }
 

@@ -42,16 +42,19 @@ type gathering struct {
 	t       *testing.T
 	g       *group
 	results []chan error
-	held    int // senders
+	held    int    // senders
+	checks  func() // lets the server be checked again; nil once it did
 }
 
 func gather(t *testing.T, e *Engine) *gathering {
+	// A check, which each new connection asks for, puts a new server with a group of its own in the place of this one.
+	e.checking <- struct{}{}
 	g := &e.checked.Load().group
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.senders += maxSenders
 	g.moved = time.Now().Add(time.Hour) // no stall
-	q := &gathering{t: t, g: g, held: maxSenders}
+	q := &gathering{t: t, g: g, held: maxSenders, checks: func() { <-e.checking }}
 	t.Cleanup(q.end)
 	return q
 }
@@ -69,8 +72,17 @@ func (q *gathering) call(call func() error) {
 	})
 }
 
+// gathered says that no more calls come.
+func (q *gathering) gathered() {
+	if q.checks != nil {
+		q.checks()
+		q.checks = nil
+	}
+}
+
 // end lets all that were held go on, so that a test that fails can close its engine.
 func (q *gathering) end() {
+	q.gathered()
 	for ; q.held > 0; q.held-- {
 		q.g.pass(time.Now())
 	}
@@ -83,6 +95,7 @@ func (q *gathering) commit(ctx context.Context, e *Engine, b storage.Batch) {
 
 // release lets one sender go on with all that have gathered.
 func (q *gathering) release() {
+	q.gathered()
 	q.held--
 	q.g.pass(time.Now())
 }
