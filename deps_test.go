@@ -38,7 +38,8 @@ var mayImport = map[string][]string{
 	"storage/embedded":        with(leaves, "storage"),
 	"storage/storetest":       with(leaves, "storage"),
 	"storage/redis":           with(leaves, "storage"),
-	"storage/redis/redistest": {},
+	"internal/testneed":       {},
+	"storage/redis/redistest": {"internal/testneed"},
 	"cmd/gatehouse":           {"*"},
 }
 

@@ -3,8 +3,6 @@ package audit
 import (
 	"errors"
 	"os"
-	"slices"
-	"strings"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -14,13 +12,13 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/gatehouse-ca/gatehouse/problem"
+
+	"github.com/gatehouse-ca/gatehouse/internal/testneed"
 )
 
 // TestFullDisk fills a small tmpfs. It needs leave to mount one.
 func TestFullDisk(t *testing.T) {
-	if !slices.Contains(strings.FieldsFunc(os.Getenv("GATEHOUSE_TEST_REQUIRE"), func(r rune) bool { return r == ',' || r == ' ' }), "tmpfs") {
-		t.Skip("tmpfs: not listed in GATEHOUSE_TEST_REQUIRE")
-	}
+	testneed.OnlyIfListed(t, "tmpfs")
 	dir := t.TempDir()
 	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, "size=6m"); err != nil {
 		t.Fatalf("mount: %v", err)

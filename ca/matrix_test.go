@@ -17,6 +17,8 @@ import (
 
 	"github.com/gatehouse-ca/gatehouse/policy"
 	"github.com/gatehouse-ca/gatehouse/testca"
+
+	"github.com/gatehouse-ca/gatehouse/internal/testneed"
 )
 
 // selfMade is a hierarchy whose issuer has a given key.
@@ -172,22 +174,8 @@ func TestPublicProfile(t *testing.T) {
 	}
 }
 
-// needProgram finds a program, or skips the test by its name unless the environment requires it.
-func needProgram(t *testing.T, name string) string {
-	t.Helper()
-	path, err := exec.LookPath(name)
-	if err == nil {
-		return path
-	}
-	if slices.Contains(strings.FieldsFunc(os.Getenv("GATEHOUSE_TEST_REQUIRE"), func(r rune) bool { return r == ',' || r == ' ' }), name) {
-		t.Fatalf("%s is required and not installed", name)
-	}
-	t.Skipf("%s is not installed", name)
-	return ""
-}
-
 func TestOpenSSLReadsWhatIsSigned(t *testing.T) {
-	openssl := needProgram(t, "openssl")
+	testneed.Programs(t, "openssl")
 	w := newWorld(t, nil)
 	c := w.issue(t, "www.example.com", "192.0.2.1")
 	dir := t.TempDir()
@@ -206,7 +194,7 @@ func TestOpenSSLReadsWhatIsSigned(t *testing.T) {
 	mid := write("chain.pem", chain)
 	root := write("root.pem", testca.CertificatePEM(w.hierarchy.Root.Certificate))
 	run := func(args ...string) string {
-		out, err := exec.CommandContext(t.Context(), openssl, args...).CombinedOutput()
+		out, err := exec.CommandContext(t.Context(), "openssl", args...).CombinedOutput()
 		if err != nil {
 			t.Fatalf("openssl %v: %v\n%s", args, err, out)
 		}

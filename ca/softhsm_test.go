@@ -25,6 +25,8 @@ import (
 	"github.com/gatehouse-ca/gatehouse/policy"
 	"github.com/gatehouse-ca/gatehouse/problem"
 	"github.com/gatehouse-ca/gatehouse/testca"
+
+	"github.com/gatehouse-ca/gatehouse/internal/testneed"
 )
 
 // softHSM is a token in a folder that is removed with the test.
@@ -56,10 +58,7 @@ func newSoftHSM(t *testing.T) *softHSM {
 		}
 	}
 	if err != nil || h.module == "" {
-		if slices.Contains(strings.FieldsFunc(os.Getenv("GATEHOUSE_TEST_REQUIRE"), func(r rune) bool { return r == ',' || r == ' ' }), "softhsm2") {
-			t.Fatal("softhsm2 is required and not installed")
-		}
-		t.Skip("softhsm2 is not installed")
+		testneed.Missing(t, "softhsm2", errors.Join(err, errors.New("softhsm2-util and its module are needed")))
 	}
 	dir := t.TempDir()
 	tokens, conf := filepath.Join(dir, "tokens"), filepath.Join(dir, "softhsm2.conf")
@@ -139,7 +138,7 @@ func (h *softHSM) open(names ...string) []crypto.Signer {
 // Certificates and lists that a token signs are what OpenSSL takes for good, for RSA and for each curve.
 func TestSoftHSMIssues(t *testing.T) {
 	h := newSoftHSM(t)
-	openssl := needProgram(t, "openssl")
+	testneed.Programs(t, "openssl")
 	kinds := []string{"rsa2048", "p256", "p384", "p521"}
 	h.generate(kinds...)
 	for n, k := range h.open(kinds...) {
@@ -159,7 +158,7 @@ func TestSoftHSMIssues(t *testing.T) {
 				"OK":        {"verify", "-x509_strict", "-CAfile", root, "-untrusted", mid, leaf},
 				"verify OK": {"crl", "-noout", "-CAfile", mid, "-in", list},
 			} {
-				out, err := exec.CommandContext(t.Context(), openssl, args...).CombinedOutput()
+				out, err := exec.CommandContext(t.Context(), "openssl", args...).CombinedOutput()
 				if err != nil || !strings.Contains(string(out), says) {
 					t.Errorf("openssl %v: %v\n%s", args, err, out)
 				}

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/goccy/go-yaml"
+
+	"github.com/gatehouse-ca/gatehouse/internal/testneed"
 )
 
 // compose is docker-compose.yml. A word that is not here is an error: these tests would not know what it changes.
@@ -102,7 +104,7 @@ func readCompose(t testing.TB) *compose {
 
 // TestComposeConfig has Debian's docker-compose read the file, and compares what it understood with what these tests do.
 func TestComposeConfig(t *testing.T) {
-	require(t, "docker-compose")
+	testneed.Programs(t, "docker-compose")
 	file, err := filepath.Abs(filepath.Join(repository, "docker-compose.yml"))
 	must(t, err)
 	cmd := exec.CommandContext(t.Context(), "docker-compose", "--project-name", "gatehouse", "--file", file, "config")
@@ -205,7 +207,7 @@ func TestRedisConfig(t *testing.T) {
 
 // TestBalancerConfig has HAProxy read its configuration.
 func TestBalancerConfig(t *testing.T) {
-	require(t, "haproxy")
+	testneed.Programs(t, "haproxy")
 	file, err := filepath.Abs(filepath.Join(repository, "deploy", "haproxy.cfg"))
 	must(t, err)
 	out := output(t, "haproxy", "-c", "-f", file)

@@ -17,18 +17,18 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/gatehouse-ca/gatehouse/internal/testneed"
 )
 
 // TestCompose runs what docker-compose.yml says, each service with its command line in a container of its own, until
 // certbot has its certificate. Then the gateway that issued it is stopped, and certbot renews through the other.
 func TestCompose(t *testing.T) {
-	if !listed("redis-server") {
-		t.Skip("GATEHOUSE_TEST_REQUIRE does not name redis-server")
-	}
-	require(t, "redis-server", "haproxy", "certbot", "openssl")
+	testneed.OnlyIfListed(t, "redis-server")
+	testneed.Programs(t, "redis-server", "haproxy", "certbot", "openssl")
 	for _, program := range []string{"ip", "nsenter"} {
 		if _, err := exec.LookPath(program); err != nil {
-			missing(t, "netns", err)
+			testneed.Missing(t, "netns", err)
 		}
 	}
 	p := newProject(t)

@@ -19,6 +19,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/gatehouse-ca/gatehouse/internal/testneed"
 )
 
 // patience is how long anything may take here that takes a second or two on an idle machine.
@@ -62,7 +64,7 @@ func startContainer(p *project, name string, args ...string) *container {
 	p.launch(func() { err = c.cmd.Start() })
 	pipe.Close()
 	if err != nil {
-		missing(p.t, "netns", err)
+		testneed.Missing(p.t, "netns", err)
 	}
 	p.t.Cleanup(c.kill)
 	go func() {

@@ -21,6 +21,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/gatehouse-ca/gatehouse/testca"
+
+	"github.com/gatehouse-ca/gatehouse/internal/testneed"
 )
 
 // resolverAddr is where an engine's resolver answers inside each container.
@@ -42,14 +44,14 @@ func newNetwork(t testing.TB, name string, n int) *network {
 	w.next = w.prefix.Addr().Next() // the bridge's own
 	space, err := newSpace()
 	if err != nil {
-		missing(t, "netns", err)
+		testneed.Missing(t, "netns", err)
 	}
 	w.space = space
 	t.Cleanup(func() { space.Close() })
 	if err := inside(space, func() error {
 		return ip("link add br0 type bridge", "addr add "+w.next.String()+"/24 dev br0", "link set br0 up", "link set lo up")
 	}); err != nil {
-		missing(t, "netns", err)
+		testneed.Missing(t, "netns", err)
 	}
 	return w
 }

@@ -8,7 +8,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
 )
@@ -27,30 +26,6 @@ func TestMain(m *testing.M) {
 
 // repository is where the Dockerfile and docker-compose.yml are.
 const repository = ".."
-
-func listed(what string) bool {
-	return slices.Contains(strings.Split(os.Getenv("GATEHOUSE_TEST_REQUIRE"), ","), what)
-}
-
-// require skips a test whose program is not installed, by name, unless GATEHOUSE_TEST_REQUIRE, a list separated by
-// commas, names it: then a missing program is a failure.
-func require(t testing.TB, programs ...string) {
-	t.Helper()
-	for _, p := range programs {
-		if _, err := exec.LookPath(p); err != nil {
-			missing(t, p, err)
-		}
-	}
-}
-
-// missing skips the test, or fails it if GATEHOUSE_TEST_REQUIRE names what is missing.
-func missing(t testing.TB, what string, why error) {
-	t.Helper()
-	if listed(what) {
-		t.Fatalf("%s is required and missing: %v", what, why)
-	}
-	t.Skipf("%s is missing: %v", what, why)
-}
 
 func must(t testing.TB, err error) {
 	t.Helper()

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/gatehouse-ca/gatehouse/internal/testneed"
 )
 
 const unitFile = "deploy/gatehouse.service"
@@ -71,7 +73,7 @@ func drain(t testing.TB) time.Duration {
 
 // TestUnitVerifies asks systemd, with the program where it is here, and for its own judgement of what the unit may do.
 func TestUnitVerifies(t *testing.T) {
-	require(t, "systemd-analyze")
+	testneed.Programs(t, "systemd-analyze")
 	const installed = "/usr/local/bin/gatehouse"
 	text := readFile(t, unitFile)
 	if !strings.Contains(text, "ExecStart="+installed+" serve ") {

@@ -4,30 +4,17 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/gatehouse-ca/gatehouse/testca"
+
+	"github.com/gatehouse-ca/gatehouse/internal/testneed"
 )
 
-// needs skips unless a program is installed; GATEHOUSE_TEST_REQUIRE lists those that must be.
-func needs(t *testing.T, program string) string {
-	t.Helper()
-	path, err := exec.LookPath(program)
-	if err == nil {
-		return path
-	}
-	if slices.Contains(strings.FieldsFunc(os.Getenv("GATEHOUSE_TEST_REQUIRE"), func(r rune) bool { return r == ',' || r == ' ' }), program) {
-		t.Fatalf("%s is required: %v", program, err)
-	}
-	t.Skipf("%s is not installed", program)
-	return ""
-}
-
 func TestOpenSSLReadsAndVerifiesTheList(t *testing.T) {
-	openssl := needs(t, "openssl")
+	testneed.Programs(t, "openssl")
 	store := newStore()
 	p := newPublisher(t, store, nil)
 	now := time.Now()
@@ -44,7 +31,7 @@ func TestOpenSSLReadsAndVerifiesTheList(t *testing.T) {
 	if err := os.WriteFile(issuer, testca.CertificatePEM(authority().Certificate), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	out, err := exec.CommandContext(t.Context(), openssl, "crl", "-inform", "DER", "-in", crl, "-CAfile", issuer, "-text", "-noout").CombinedOutput()
+	out, err := exec.CommandContext(t.Context(), "openssl", "crl", "-inform", "DER", "-in", crl, "-CAfile", issuer, "-text", "-noout").CombinedOutput()
 	if err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}

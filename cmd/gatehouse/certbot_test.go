@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"github.com/gatehouse-ca/gatehouse/internal/testneed"
 )
 
 // certbot is one installation of the program, with folders of its own.
@@ -75,7 +77,7 @@ func openssl(t testing.TB, args ...string) string {
 
 // TestCertbot is one account's life with Debian's certbot, judged by openssl.
 func TestCertbot(t *testing.T) {
-	require(t, "certbot", "openssl")
+	testneed.Programs(t, "certbot", "openssl")
 	t.Parallel()
 	c := newCertbot(startGateway(t))
 	c.run("register", "--agree-tos", "-m", "admin@example.com", "--no-eff-email")
@@ -114,7 +116,7 @@ func TestCertbot(t *testing.T) {
 // TestCertbotWithCSR serves a client of the old kind: certbot's own option for a CSR of the user's, here with an RSA
 // key and the name in the subject as well.
 func TestCertbotWithCSR(t *testing.T) {
-	require(t, "certbot", "openssl")
+	testneed.Programs(t, "certbot", "openssl")
 	t.Parallel()
 	c := newCertbot(startGateway(t))
 	csr := filepath.Join(c.folder, "own.csr")

@@ -9,11 +9,13 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"github.com/gatehouse-ca/gatehouse/internal/testneed"
 )
 
 // TestDemoInvitation does what the demo tells a newcomer to do next, word by word.
 func TestDemoInvitation(t *testing.T) {
-	require(t, "certbot")
+	testneed.Programs(t, "certbot")
 	t.Parallel()
 	w := newWorld(t)
 	tmp := filepath.Dir(w.data) // not t.TempDir, whose long name would not fit into a socket's path

@@ -12,6 +12,8 @@ import (
 
 	"golang.org/x/crypto/acme"
 	"golang.org/x/sys/unix"
+
+	"github.com/gatehouse-ca/gatehouse/internal/testneed"
 )
 
 // TestFullDisk fills the disk under a running gateway: it answers 503 with Retry-After and loses nothing, and goes on by
@@ -86,7 +88,7 @@ func smallDisk(t *testing.T, size string) string {
 	must(t, err)
 	t.Cleanup(func() { os.RemoveAll(folder) })
 	if err := unix.Mount("tmpfs", folder, "tmpfs", 0, "size="+size); err != nil {
-		missing(t, "tmpfs", err)
+		testneed.Missing(t, "tmpfs", err)
 	}
 	t.Cleanup(func() {
 		if err := unix.Unmount(folder, unix.MNT_DETACH); err != nil {

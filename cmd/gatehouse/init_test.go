@@ -26,6 +26,8 @@ import (
 	"github.com/zmap/zlint/v3/lint"
 
 	"github.com/gatehouse-ca/gatehouse/ca"
+
+	"github.com/gatehouse-ca/gatehouse/internal/testneed"
 )
 
 // initialize runs init as main does.
@@ -184,7 +186,7 @@ func lints(t *testing.T, c *x509.Certificate) {
 
 // TestInitOpenSSL has another implementation verify the chain and match the keys.
 func TestInitOpenSSL(t *testing.T) {
-	require(t, "openssl")
+	testneed.Programs(t, "openssl")
 	t.Parallel()
 	folder := filepath.Join(t.TempDir(), "ca")
 	mustInit(t, folder)

@@ -22,6 +22,8 @@ import (
 	"github.com/gatehouse-ca/gatehouse/identifier"
 	"github.com/gatehouse-ca/gatehouse/storage/redis/redistest"
 	"github.com/gatehouse-ca/gatehouse/testca"
+
+	"github.com/gatehouse-ca/gatehouse/internal/testneed"
 )
 
 // initialized is an empty folder in which an operator has typed "gatehouse init", for a gateway on this world's ports. What
@@ -235,7 +237,7 @@ func ownAddress(t testing.TB) (at netip.Addr, ranges string) {
 
 // TestInitForTwo: two gateways with one init, each with a data folder of its own, on one Redis.
 func TestInitForTwo(t *testing.T) {
-	require(t, "redis-server")
+	testneed.Programs(t, "redis-server")
 	t.Parallel()
 	store := redistest.Start(t, "appendonly yes", "appendfsync always", "maxmemory-policy noeviction")
 	dns := rootResolver(t)
@@ -285,7 +287,7 @@ func TestCheckRedisAbsent(t *testing.T) {
 
 // TestCheckRedisRefused: what the store is refused for, and what to set.
 func TestCheckRedisRefused(t *testing.T) {
-	require(t, "redis-server")
+	testneed.Programs(t, "redis-server")
 	t.Parallel()
 	store := redistest.Start(t, "appendonly yes", "appendfsync always", "maxmemory-policy allkeys-lru")
 	w := newWorld(t)

@@ -15,6 +15,8 @@ import (
 
 	"github.com/gatehouse-ca/gatehouse/identifier"
 	"github.com/gatehouse-ca/gatehouse/testca"
+
+	"github.com/gatehouse-ca/gatehouse/internal/testneed"
 )
 
 // dns01Hook is a program for certbot's --manual-auth-hook and --manual-cleanup-hook: "dns01-hook add|remove HOST:PORT"
@@ -52,7 +54,7 @@ func updateTXT(ctx context.Context, server string, add bool, domain, value strin
 
 // TestCertbotDNS01 gets a certificate for a name and its wildcard, renews it, and sees an order fail whose record is wrong.
 func TestCertbotDNS01(t *testing.T) {
-	require(t, "certbot", "openssl")
+	testneed.Programs(t, "certbot", "openssl")
 	t.Parallel()
 	c := newCertbot(startGateway(t))
 	c.run("register", "--agree-tos", "-m", "admin@example.com", "--no-eff-email")

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
 
@@ -13,6 +12,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/gatehouse-ca/gatehouse/storage"
+
+	"github.com/gatehouse-ca/gatehouse/internal/testneed"
 )
 
 // fill commits until the store refuses, and returns what was acknowledged.
@@ -114,10 +115,7 @@ func TestFullTmpfs(t *testing.T) {
 		t.Run(fmt.Sprintf("reserve=%v", reserve), func(t *testing.T) {
 			mount := t.TempDir()
 			if err := unix.Mount("tmpfs", mount, "tmpfs", 0, "size=8m"); err != nil {
-				if slices.Contains(strings.Split(os.Getenv("GATEHOUSE_TEST_REQUIRE"), ","), "tmpfs") {
-					t.Fatalf("tmpfs is required: %v", err)
-				}
-				t.Skipf("tmpfs cannot be mounted: %v", err)
+				testneed.Missing(t, "tmpfs", err)
 			}
 			defer unix.Unmount(mount, 0)
 			var c clock

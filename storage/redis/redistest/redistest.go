@@ -16,7 +16,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -25,6 +24,8 @@ import (
 
 	"github.com/redis/go-redis/v9"
 	"github.com/redis/go-redis/v9/maintnotifications"
+
+	"github.com/gatehouse-ca/gatehouse/internal/testneed"
 )
 
 // Program is what tests need, and the name by which they skip.
@@ -37,13 +38,8 @@ const patience = 30 * time.Second
 // redis-server: failovers and clusters take minutes. Where it is named and not installed the test fails.
 func Need(t testing.TB) {
 	t.Helper()
-	required := strings.FieldsFunc(os.Getenv("GATEHOUSE_TEST_REQUIRE"), func(r rune) bool { return r == ',' || r == ' ' })
-	if !slices.Contains(required, Program) {
-		t.Skipf("GATEHOUSE_TEST_REQUIRE does not name %s", Program)
-	}
-	if _, err := exec.LookPath(Program); err != nil {
-		t.Fatalf("%s is required and not installed", Program)
-	}
+	testneed.OnlyIfListed(t, Program)
+	testneed.Programs(t, Program)
 }
 
 // Server is one process. Its methods may be called from any goroutine of the test, one at a time.
