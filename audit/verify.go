@@ -107,12 +107,6 @@ func All(dir string) iter.Seq2[Entry, error] {
 	})
 }
 
-// Recent is All for the end of a journal: the open segment and the one before it, a day's entries or more than a hundred
-// megabytes of them. It is what a start can afford to read.
-func Recent(dir string) iter.Seq2[Entry, error] {
-	return stream(func() (*walker, error) { return lastSegments(os.DirFS(dir)) })
-}
-
 // After is All for the entries behind an entry's number, zero for all. It reads from the beginning of the segment that
 // holds the first of them.
 func After(dir string, seq int64) iter.Seq2[Entry, error] {

@@ -48,7 +48,7 @@ type admin struct {
 	now         func() time.Time
 }
 
-// listenAdmin opens the socket, in place of one that a dead process left behind. The store's lock is held by now, so no
+// listenAdmin opens the socket, in place of one that a dead process left behind. The journal's lock is held by now, so no
 // living process can be behind it.
 func listenAdmin(folder string) (net.Listener, error) {
 	path := filepath.Join(folder, adminSocket)

@@ -144,65 +144,6 @@ func (c *core) openJournal(state folderState) (err error) {
 	return nil
 }
 
-// justBegun reports whether the journal of a data folder says nothing but that it was opened: that of a gateway whose first
-// start did not succeed.
-func justBegun(folder string) bool {
-	for e, err := range audit.After(filepath.Join(folder, "journal"), 0) {
-		if err != nil || e.Event.Kind != audit.Started {
-			return false
-		}
-	}
-	return true
-}
-
-// folderState is what a data folder holds.
-type folderState struct {
-	member               membership
-	hasStore, hasJournal bool // an embedded store; a journal
-}
-
-// lookAtFolder refuses a folder from which something is missing.
-func lookAtFolder(s *settings) (state folderState, err error) {
-	if state.member, err = readMembership(s.folder); err != nil {
-		return state, err
-	}
-	if s.redis == nil {
-		if state.hasStore, err = holdsFiles(filepath.Join(s.folder, "store"), "*"); err != nil {
-			return state, err
-		}
-	}
-	journal := filepath.Join(s.folder, "journal")
-	if state.hasJournal, err = holdsFiles(journal, journalFiles); err != nil {
-		return state, err
-	}
-	switch {
-	case !state.hasJournal && !s.newJournal && (state.hasStore || state.member.Journal != ""):
-		return state, fmt.Errorf("%s has been a gateway's data folder and holds no journal; restore %s from where it went, or, if it is lost for good, start once with --new-journal", s.folder, journal)
-	case state.hasJournal && s.newJournal:
-		return state, fmt.Errorf("%s holds a journal that --new-journal would leave aside; start without it, or move %s away first", s.folder, journal)
-	case state.hasJournal && !state.hasStore && s.redis == nil:
-		s.log.Warn("there is a journal but no store; what was issued is put back from the journal", "data", s.folder)
-	}
-	return state, nil
-}
-
-// journalFiles are a journal's segments; a lock alone is none.
-const journalFiles = "*.jsonl*"
-
-// holdsFiles reports whether a folder exists and holds a file whose name matches.
-func holdsFiles(folder, pattern string) (bool, error) {
-	entries, err := os.ReadDir(folder)
-	if errors.Is(err, os.ErrNotExist) {
-		return false, nil
-	}
-	for _, e := range entries {
-		if ok, _ := filepath.Match(pattern, e.Name()); ok {
-			return true, nil
-		}
-	}
-	return false, err
-}
-
 // openIssuance builds what stands behind every door.
 func (c *core) openIssuance(ctx context.Context) error {
 	s := c.settings
@@ -264,38 +205,6 @@ func (c *core) openPublisher() (err error) {
 	c.publisher, err = publish.New(config)
 	return err
 }
-
-// keptLists is the folder in which a gateway keeps the list of each issuer that it served last. The store has it as well;
-// this one tells what relying parties have seen when the store was emptied.
-type keptLists string
-
-func (k keptLists) file(issuer string) string { return filepath.Join(string(k), issuer+".crl") }
-
-func (k keptLists) read(issuers []publish.Issuer) (map[string][]byte, error) {
-	if err := os.MkdirAll(string(k), 0o700); err != nil {
-		return nil, fmt.Errorf("making the folder of lists: %w", err)
-	}
-	left, err := filepath.Glob(k.file(".*") + "-*") // of writes that a crash ended
-	for _, name := range left {
-		err = errors.Join(err, os.Remove(name))
-	}
-	if err != nil {
-		return nil, err
-	}
-	lists := map[string][]byte{}
-	for _, i := range issuers {
-		der, err := os.ReadFile(k.file(i.Name))
-		switch {
-		case err == nil:
-			lists[i.Name] = der
-		case !errors.Is(err, os.ErrNotExist):
-			return nil, fmt.Errorf("reading the list that was served last: %w", err)
-		}
-	}
-	return lists, nil
-}
-
-func (k keptLists) write(issuer string, der []byte) error { return writeDurably(k.file(issuer), der) }
 
 // signList hands a list to the gate.
 func (c *core) signList(ctx context.Context, issuer string, l publish.List) ([]byte, error) {
@@ -390,36 +299,4 @@ func (c *core) close() error {
 	}
 	c.closers = nil
 	return errors.Join(errs...)
-}
-
-// entrance counts the requests inside a core.
-type entrance struct {
-	mu     sync.Mutex
-	shut   bool
-	inside sync.WaitGroup
-}
-
-// enter lets a request in; the caller must call inside.Done if it returns true.
-func (e *entrance) enter() bool {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if !e.shut {
-		e.inside.Add(1)
-	}
-	return !e.shut
-}
-
-// close lets nobody in any more and waits for those inside, or for ctx.
-func (e *entrance) close(ctx context.Context) error {
-	e.mu.Lock()
-	e.shut = true
-	e.mu.Unlock()
-	empty := make(chan struct{})
-	go func() { e.inside.Wait(); close(empty) }()
-	select {
-	case <-empty:
-		return nil
-	case <-ctx.Done():
-		return fmt.Errorf("requests did not end in time: %w", ctx.Err())
-	}
 }

@@ -102,9 +102,6 @@ func (s *tcpSwitch) to(target int) {
 // without sends new connections to one target and leaves those that there are.
 func (s *tcpSwitch) without(target int) { s.fixed.Store(int64(1-target) + 1) }
 
-// inTurn sends each new connection to the next target.
-func (s *tcpSwitch) inTurn() { s.fixed.Store(0) }
-
 // cut breaks all connections.
 func (s *tcpSwitch) cut() {
 	s.mu.Lock()

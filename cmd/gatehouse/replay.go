@@ -19,7 +19,7 @@ const (
 )
 
 // replay brings the store up to the journal, then the journal up to the store. It reads the entries behind the store's
-// mark: after an orderly end none, after a crash the last half minute's, and all that a store lacks which went back or
+// mark: after an orderly end none, after a crash the last minute's, and all that a store lacks which went back or
 // was emptied. Nothing is served meanwhile.
 func (c *core) replay(ctx context.Context, folder string) error {
 	mark, err := c.checkMark(ctx, folder)

@@ -50,7 +50,7 @@ func TestCryptoACMEKeyRollover(t *testing.T) {
 	if err != nil || again.URI == account.URI {
 		t.Errorf("another account with the old key: %v, %v", again, err)
 	}
-	isProblem(t, c.AccountKeyRollover(ctx, old.(crypto.Signer)), 409, "malformed")
+	isProblem(t, c.AccountKeyRollover(ctx, old), 409, "malformed")
 }
 
 // TestCryptoACMEPreauthorization authorizes a name ahead of its order (RFC 8555, 7.4.1), and gives it up (7.5.2).
