@@ -29,7 +29,7 @@ func (s *Server) account(ctx context.Context, req *signed) (*reply, error) {
 			err = in.check()
 		}
 		if err == nil {
-			a, err = s.update(ctx, a, in)
+			a, err = s.edit(ctx, a, func(a *Account) (*Account, bool) { return s.apply(in, a) })
 		}
 		if err != nil {
 			return nil, err
@@ -42,10 +42,11 @@ func (s *Server) account(ctx context.Context, req *signed) (*reply, error) {
 	return &reply{location: s.links.account(a.ID), value: s.renderAccount(a)}, nil
 }
 
-// update applies an update to an account until it was not changed by somebody else meanwhile.
-func (s *Server) update(ctx context.Context, a *Account, in accountUpdate) (*Account, error) {
+// edit applies a change to an account until it was not changed by somebody else meanwhile, and records it. change makes what
+// an account becomes, or says that there is nothing to do.
+func (s *Server) edit(ctx context.Context, a *Account, change func(*Account) (next *Account, changed bool)) (*Account, error) {
 	for attempt := 1; ; attempt++ {
-		next, changed := s.apply(in, a)
+		next, changed := change(a)
 		if !changed {
 			return a, nil
 		}

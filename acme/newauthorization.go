@@ -12,15 +12,8 @@ import (
 // newAuthz makes an authorization ahead of any order (RFC 8555, 7.4.1), under the profile of the directory it was asked at.
 // Where the account has a valid one that would serve a new order, that is the answer.
 func (s *Server) newAuthz(ctx context.Context, req *signed) (*reply, error) {
-	org, profile, err := s.offer(req.target)
+	_, profile, err := s.asksAuthority(req)
 	if err != nil {
-		return nil, err
-	}
-	// An account exists in one organisation; at another's directory it does not.
-	if req.account.Org != org.ID {
-		return nil, errNoAccount
-	}
-	if err := s.agreed(req.account); err != nil {
 		return nil, err
 	}
 	var in struct {

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/gatehouse-ca/gatehouse/acme/jws"
+	"github.com/gatehouse-ca/gatehouse/auth"
 	"github.com/gatehouse-ca/gatehouse/identifier"
 	"github.com/gatehouse-ca/gatehouse/policy"
 	"github.com/gatehouse-ca/gatehouse/problem"
@@ -29,17 +30,24 @@ type orderRequest struct {
 	Profile     *string          `json:"profile"`  // draft-ietf-acme-profiles, 4
 }
 
-// newOrder makes an order under the profile that it asks for, else that of the directory it was asked at.
-func (s *Server) newOrder(ctx context.Context, req *signed) (*reply, error) {
+// asksAuthority is for a request for an order or an authorization: the organisation and the profile behind the URL, if the
+// account may ask there.
+func (s *Server) asksAuthority(req *signed) (auth.Org, *policy.Profile, error) {
 	org, profile, err := s.offer(req.target)
 	if err != nil {
-		return nil, err
+		return org, nil, err
 	}
 	// An account exists in one organisation; at another's directory it does not.
 	if req.account.Org != org.ID {
-		return nil, errNoAccount
+		return org, nil, errNoAccount
 	}
-	if err := s.agreed(req.account); err != nil {
+	return org, profile, s.agreed(req.account)
+}
+
+// newOrder makes an order under the profile that it asks for, else that of the directory it was asked at.
+func (s *Server) newOrder(ctx context.Context, req *signed) (*reply, error) {
+	org, profile, err := s.asksAuthority(req)
+	if err != nil {
 		return nil, err
 	}
 	var in orderRequest

@@ -3,7 +3,6 @@ package acme
 import (
 	"context"
 
-	"github.com/gatehouse-ca/gatehouse/audit"
 	"github.com/gatehouse-ca/gatehouse/problem"
 )
 
@@ -20,21 +19,12 @@ func (s *Server) agreed(a *Account) error {
 // agree records that an account agrees to the terms that are configured now. RFC 8555, 7.3.2 lets no update say so, so
 // newAccount does, whose client has read in the directory what it agrees to.
 func (s *Server) agree(ctx context.Context, a *Account) (*Account, error) {
-	for attempt := 1; ; attempt++ {
+	return s.edit(ctx, a, func(a *Account) (*Account, bool) {
 		if s.agreed(a) == nil {
-			return a, nil
+			return a, false
 		}
 		next := a.clone()
 		next.TermsAgreed, next.Terms = s.now(), s.TermsURL
-		err := s.record(ctx, audit.AccountEdited, next, func(ctx context.Context) error { return s.Store.UpdateAccount(ctx, next) })
-		if err == nil {
-			return next, nil
-		}
-		if !problem.Is(err, problem.Conflict) || attempt == updateAttempts {
-			return nil, err
-		}
-		if a, err = s.current(ctx, a); err != nil {
-			return nil, err
-		}
-	}
+		return next, true
+	})
 }
