@@ -62,6 +62,7 @@ func crashPoints() (points []string) {
 	}
 	for _, commit := range []string{
 		"account/:1", "order/:1", "usable/:1", "certificate/:1", "certificate/:2", "certificate/:3", "crl/:1", "crl/:2", "nonce-keys:1", "meta:1",
+		"lease/:1", "journal/:1",
 	} {
 		points = append(points, "before="+commit, "after="+commit)
 	}
