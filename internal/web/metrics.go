@@ -21,6 +21,7 @@ type Metrics struct {
 	requests *prometheus.CounterVec   // endpoint, method, code ("2xx"; "aborted" without a status), problem ("" if none)
 	duration *prometheus.HistogramVec // endpoint
 	inFlight prometheus.Gauge
+	closed   prometheus.Counter
 
 	mu        sync.RWMutex
 	endpoints map[string]bool
@@ -49,9 +50,13 @@ func NewMetrics(reg prometheus.Registerer) (*Metrics, error) {
 			Name: "gatehouse_http_requests_in_flight",
 			Help: "Requests being handled.",
 		}),
+		closed: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "gatehouse_http_connections_given_up_total",
+			Help: "Connections closed because all places were taken and their peer had most.",
+		}),
 		endpoints: map[string]bool{other: true},
 	}
-	for _, c := range []prometheus.Collector{m.requests, m.duration, m.inFlight} {
+	for _, c := range []prometheus.Collector{m.requests, m.duration, m.inFlight, m.closed} {
 		if err := reg.Register(c); err != nil {
 			return nil, fmt.Errorf("web: request metrics: %w", err)
 		}
@@ -62,6 +67,13 @@ func NewMetrics(reg prometheus.Registerer) (*Metrics, error) {
 func (m *Metrics) begin() {
 	if m != nil {
 		m.inFlight.Inc()
+	}
+}
+
+// evicted counts a connection that was closed to make room.
+func (m *Metrics) evicted() {
+	if m != nil {
+		m.closed.Inc()
 	}
 }
 

@@ -241,6 +241,7 @@ func TestMetricsHoldNothingFromTheClient(t *testing.T) {
 		serve(t, cfg, httptest.NewRequest(req.method, req.path, nil))
 	}
 	want := []string{
+		`gatehouse_http_connections_given_up_total 0`,
 		`gatehouse_http_request_duration_seconds_count{endpoint="/order/{id}"} 2`,
 		`gatehouse_http_request_duration_seconds_count{endpoint="/table/{row}"} 1`,
 		`gatehouse_http_request_duration_seconds_count{endpoint="other"} 2`,
@@ -279,9 +280,9 @@ func TestEndpointsAreBounded(t *testing.T) {
 	for n = range 2 * maxEndpoints {
 		o.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest("GET", "/", nil))
 	}
-	// A counter and a histogram's count for each, and the gauge.
-	if got := len(scrape(reg)); got != 2*maxEndpoints+1 {
-		t.Errorf("%d samples, want %d", got, 2*maxEndpoints+1)
+	// A counter and a histogram's count for each, the gauge, and the connections that were given up.
+	if got := len(scrape(reg)); got != 2*maxEndpoints+2 {
+		t.Errorf("%d samples, want %d", got, 2*maxEndpoints+2)
 	}
 }
 

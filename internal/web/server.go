@@ -17,8 +17,6 @@ import (
 	"net/http"
 	"net/netip"
 	"time"
-
-	"golang.org/x/net/netutil"
 )
 
 // Config is what a Server needs. Zero limits take the defaults named; they suit an API whose bodies are small.
@@ -39,7 +37,7 @@ type Config struct {
 	IdleTimeout       time.Duration // between requests of a connection; default 120 s
 	MaxHeaderBytes    int           // default 32 KiB
 	MaxBodyBytes      int64         // default 1 MiB
-	MaxConnections    int           // at once, others wait to be accepted; default 4096
+	MaxConnections    int           // at once; beyond it the peer that has most gives one up; default 4096
 	MaxStreams        int           // concurrent HTTP/2 streams of one connection; default 100
 }
 
@@ -67,10 +65,12 @@ func New(cfg Config) (*Server, error) {
 		}
 	}
 	s := &Server{tls: cfg.TLS != nil}
-	s.listener = netutil.LimitListener(listener, cmp.Or(cfg.MaxConnections, 4096))
+	connections := newConnections(listener, cmp.Or(cfg.MaxConnections, 4096), cfg.TrustedProxies, cfg.Metrics.evicted)
+	s.listener = connections
 	s.http = http.Server{
 		Handler:           observe(cfg),
 		TLSConfig:         cfg.TLS,
+		ConnState:         connections.state,
 		ReadHeaderTimeout: cmp.Or(cfg.ReadHeaderTimeout, 5*time.Second),
 		ReadTimeout:       cmp.Or(cfg.ReadTimeout, 30*time.Second),
 		WriteTimeout:      cmp.Or(cfg.WriteTimeout, 60*time.Second),

@@ -14,9 +14,7 @@ import (
 	"net"
 	"net/http"
 	"strings"
-	"sync/atomic"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"go.uber.org/goleak"
@@ -104,58 +102,6 @@ func TestLongHeaderIsRefused(t *testing.T) {
 	if resp.StatusCode != http.StatusRequestHeaderFieldsTooLarge {
 		t.Errorf("status %d", resp.StatusCode)
 	}
-}
-
-// pipes is a listener without a network.
-type pipes struct {
-	conns    chan net.Conn
-	closed   chan bool
-	accepted atomic.Int64
-}
-
-func (p *pipes) Accept() (net.Conn, error) {
-	select {
-	case c := <-p.conns:
-		p.accepted.Add(1)
-		return c, nil
-	case <-p.closed:
-		return nil, net.ErrClosed
-	}
-}
-
-func (p *pipes) Close() error {
-	select {
-	case <-p.closed:
-	default:
-		close(p.closed)
-	}
-	return nil
-}
-
-func (p *pipes) Addr() net.Addr { return &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 1} }
-
-func (p *pipes) dial() net.Conn {
-	ours, theirs := net.Pipe()
-	p.conns <- theirs
-	return ours
-}
-
-func TestConnectionsBeyondTheCapWait(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		l := &pipes{conns: make(chan net.Conn, 2), closed: make(chan bool)}
-		start(t, Config{Listener: l, Handler: text("ok"), MaxConnections: 1})
-		first, second := l.dial(), l.dial()
-		synctest.Wait()
-		if n := l.accepted.Load(); n != 1 {
-			t.Fatalf("%d connections accepted with a cap of one", n)
-		}
-		first.Close()
-		synctest.Wait()
-		if n := l.accepted.Load(); n != 2 {
-			t.Errorf("%d connections accepted after the first closed", n)
-		}
-		second.Close()
-	})
 }
 
 func TestDrainLetsRequestsEnd(t *testing.T) {
