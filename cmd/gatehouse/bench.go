@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -8,7 +9,10 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
+
+	"github.com/gatehouse-ca/gatehouse/dcv"
 )
 
 // benchCmd holds the commands that measure. Without a name it is "bench issue".
@@ -28,6 +32,7 @@ type benchIssueCmd struct {
 	Duration      time.Duration `help:"The longest that one run of a level, or one window of --growth, goes on." default:"30s"`
 	Growth        int           `help:"Measure a fresh gateway from its first issuance to this one, in windows of 1,000." placeholder:"N"`
 	GrowthClients int           `help:"Clients at once for --growth." default:"32"`
+	Methods       bool          `help:"Measure validation by http-01, dns-01 and tls-alpn-01 beside one another, with --growth-clients clients."`
 	Redis         bool          `help:"Measure beside them a gateway on a redis-server that is started for it (levels only)."`
 	Profile       string        `help:"Write a CPU profile (pprof) of the gateway (with --redis of the one on Redis), taken in a run of its own, to this file." type:"path" placeholder:"FILE"`
 	LogLevel      string        `help:"Log level of the measured gateway, whose log goes to a file." enum:"debug,info,warn,error" default:"info"`
@@ -59,7 +64,7 @@ func (c *benchIssueCmd) check() error {
 		return fmt.Errorf("--names %d is out of range; give 1 to %d", c.Names, maxBenchNames)
 	case c.Orders < 0 || c.Orders > maxBenchOrders, c.Growth < 0 || c.Growth > maxBenchOrders:
 		return fmt.Errorf("--orders and --growth go from 0 to %d", maxBenchOrders)
-	case c.Orders == 0 && c.Growth == 0 && c.Profile == "":
+	case c.Orders == 0 && (c.Growth == 0 && c.Profile == "" || c.Methods):
 		return errors.New("there is nothing to do; give --orders, --growth or --profile")
 	case c.Duration <= 0:
 		return fmt.Errorf("--duration %s is too short", c.Duration)
@@ -151,14 +156,20 @@ func (b *bench) measure(ctx context.Context) (*benchReport, error) {
 			return report, err
 		}
 	}
+	if b.Methods {
+		if err := b.measureMethods(ctx, report); err != nil {
+			return report, err
+		}
+	}
 	if b.Growth > 0 {
 		err = b.measureGrowth(ctx, report)
 	}
 	return report, err
 }
 
-// gateway starts a gateway with an empty store of its own: embedded, or where redis is an address, in that Redis.
-func (b *bench) gateway(ctx context.Context, name, redis string) (*benchServer, error) {
+// gateway starts a gateway with an empty store of its own: embedded, or where redis is an address, in that Redis. It offers
+// http-01 alone, or the methods given.
+func (b *bench) gateway(ctx context.Context, name, redis string, methods ...string) (*benchServer, error) {
 	addrs, err := freeAddrs(3)
 	if err != nil {
 		return nil, err
@@ -167,6 +178,8 @@ func (b *bench) gateway(ctx context.Context, name, redis string) (*benchServer, 
 	args := []string{
 		"serve", "--dev", "--plain-http", "--data", data, "--log-level", b.LogLevel,
 		"--listen", addrs[0], "--http-listen", addrs[1], "--admin-listen", addrs[2], "--http01-port", b.answers.port(),
+		"--tls-alpn-01-port", b.answers.tlsPort(), "--resolver", b.answers.dns.Addr(),
+		"--dcv-methods", cmp.Or(strings.Join(methods, ","), string(dcv.HTTP01)),
 	}
 	label := "gateway"
 	if redis != "" {

@@ -13,6 +13,8 @@ import (
 	"net/http"
 	"strconv"
 	"time"
+
+	"github.com/gatehouse-ca/gatehouse/dcv"
 )
 
 const (
@@ -29,6 +31,7 @@ const (
 type benchClient struct {
 	http    *http.Client
 	answers *benchAnswers
+	method  dcv.Method // by which names are proven
 	key     *ecdsa.PrivateKey
 	jwk     string // as RFC 7638, 3 spells it
 	print   string // the key's thumbprint
@@ -52,7 +55,7 @@ func newBenchClient(ctx context.Context, directory string, answers *benchAnswers
 		return nil, err
 	}
 	c := &benchClient{
-		http: &http.Client{Transport: benchTransport(), Timeout: benchTimeout}, answers: answers, key: key, stats: &benchStats{},
+		http: &http.Client{Transport: benchTransport(), Timeout: benchTimeout}, answers: answers, method: dcv.HTTP01, key: key, stats: &benchStats{},
 		jwk: fmt.Sprintf(`{"crv":"P-256","kty":"EC","x":%q,"y":%q}`, encode64(point[1:33]), encode64(point[33:])),
 	}
 	sum := sha256.Sum256([]byte(c.jwk))
@@ -105,6 +108,9 @@ type benchOrderState struct {
 }
 
 type benchAuthorization struct {
+	Identifier struct {
+		Value string `json:"value"`
+	} `json:"identifier"`
 	Status     string           `json:"status"`
 	Challenges []benchChallenge `json:"challenges"`
 }
@@ -154,19 +160,21 @@ func (c *benchClient) issue(ctx context.Context, o *benchOrder) ([]byte, error) 
 	return bytes.Clone(c.reply.Bytes()), nil
 }
 
-// prove answers one authorization's http-01 challenge.
+// prove answers one authorization's challenge of the client's method.
 func (c *benchClient) prove(ctx context.Context, url string) error {
 	var authz benchAuthorization
 	if _, err := c.post(ctx, callAuthorization, url, nil, &authz); err != nil {
 		return err
 	}
-	challenge := authz.http01()
+	challenge := authz.find(c.method)
 	if challenge == nil {
-		return fmt.Errorf("%s is %s and offers no http-01 challenge", url, authz.Status)
+		return fmt.Errorf("%s is %s and offers no %s challenge", url, authz.Status, c.method)
 	}
-	token := challenge.Token
-	c.answers.set(token, token+"."+c.print) // RFC 8555, 8.1
-	defer c.answers.remove(token)
+	remove, err := c.answers.answer(c.method, authz.Identifier.Value, challenge.Token, challenge.Token+"."+c.print) // RFC 8555, 8.1
+	if err != nil {
+		return err
+	}
+	defer remove()
 	header, err := c.post(ctx, callChallenge, challenge.URL, []byte("{}"), challenge)
 	if err != nil {
 		return err
@@ -174,8 +182,8 @@ func (c *benchClient) prove(ctx context.Context, url string) error {
 	err = c.poll(ctx, header, func() (http.Header, error) {
 		authz = benchAuthorization{}
 		header, err := c.post(ctx, callPoll, url, nil, &authz)
-		if challenge = authz.http01(); err == nil && challenge == nil {
-			err = fmt.Errorf("%s has lost its http-01 challenge", url)
+		if challenge = authz.find(c.method); err == nil && challenge == nil {
+			err = fmt.Errorf("%s has lost its %s challenge", url, c.method)
 		}
 		return header, err
 	}, func() bool { return challenge.Status == "pending" || challenge.Status == "processing" })
@@ -192,9 +200,9 @@ func (c *benchClient) prove(ctx context.Context, url string) error {
 	return nil
 }
 
-func (a *benchAuthorization) http01() *benchChallenge {
+func (a *benchAuthorization) find(method dcv.Method) *benchChallenge {
 	for i := range a.Challenges {
-		if a.Challenges[i].Type == "http-01" {
+		if a.Challenges[i].Type == string(method) {
 			return &a.Challenges[i]
 		}
 	}

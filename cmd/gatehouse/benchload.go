@@ -2,14 +2,21 @@ package main
 
 import (
 	"context"
+	"crypto/sha256"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
+	"net/netip"
 	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/gatehouse-ca/gatehouse/dcv"
+	"github.com/gatehouse-ca/gatehouse/identifier"
+	"github.com/gatehouse-ca/gatehouse/testca"
 )
 
 // benchCall is a kind of request.
@@ -146,11 +153,14 @@ func (l *benchLoad) work(ctx context.Context, c *benchClient, begun time.Time) {
 	}
 }
 
-// benchAnswers answers http-01 for all clients.
+// benchAnswers answers the challenges of all clients, and the gateway's look-ups: every name is this machine. It is in this
+// process so that none of it is counted as the gateway's.
 type benchAnswers struct {
 	listener net.Listener
 	server   *http.Server
 	tokens   sync.Map // token to key authorization
+	dns      *testca.DNS
+	alpn     *testca.TLSALPN
 }
 
 func newBenchAnswers() (*benchAnswers, error) {
@@ -159,20 +169,47 @@ func newBenchAnswers() (*benchAnswers, error) {
 		return nil, fmt.Errorf("answering http-01: %w", err)
 	}
 	a := &benchAnswers{listener: l}
+	if a.dns, err = testca.NewDNS(testca.DNSConfig{Default: []netip.Addr{netip.MustParseAddr("127.0.0.1")}}); err != nil {
+		return nil, errors.Join(err, l.Close())
+	}
+	if a.alpn, err = testca.NewTLSALPN(testca.TLSALPNConfig{}); err != nil {
+		return nil, errors.Join(err, a.dns.Close(), l.Close())
+	}
 	a.server = &http.Server{Handler: a, ReadHeaderTimeout: benchTimeout}
 	go a.server.Serve(l)
 	return a, nil
 }
 
-func (a *benchAnswers) close() error { return a.server.Close() }
+func (a *benchAnswers) close() error {
+	return errors.Join(a.server.Close(), a.alpn.Close(), a.dns.Close())
+}
 
 func (a *benchAnswers) addr() string { return a.listener.Addr().String() }
 
 func (a *benchAnswers) port() string { return strconv.Itoa(a.listener.Addr().(*net.TCPAddr).Port) }
 
-func (a *benchAnswers) set(token, answer string) { a.tokens.Store(token, answer) }
+func (a *benchAnswers) tlsPort() string { return strconv.Itoa(int(a.alpn.Addr().Port())) }
 
-func (a *benchAnswers) remove(token string) { a.tokens.Delete(token) }
+// answer makes a challenge for a name succeed until the function it returns is called.
+func (a *benchAnswers) answer(method dcv.Method, name, token, keyAuthorization string) (remove func(), err error) {
+	switch method {
+	case dcv.DNS01: // RFC 8555, 8.4
+		digest := sha256.Sum256([]byte(keyAuthorization))
+		name = "_acme-challenge." + name
+		err := a.dns.Add(fmt.Sprintf("%s. 1 IN TXT %q", name, encode64(digest[:])))
+		return func() { a.dns.Remove(name) }, err
+	case dcv.TLSALPN01: // RFC 8737, 3
+		id, err := identifier.ParseDNS(name)
+		if err != nil {
+			return nil, err
+		}
+		a.alpn.Set(id, keyAuthorization)
+		return func() { a.alpn.Remove(id) }, nil
+	default:
+		a.tokens.Store(token, keyAuthorization)
+		return func() { a.tokens.Delete(token) }, nil
+	}
+}
 
 // challengePath is where http-01 looks (RFC 8555, 8.3).
 const challengePath = "/.well-known/acme-challenge/"

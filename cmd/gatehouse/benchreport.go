@@ -12,6 +12,7 @@ type benchReport struct {
 	Names   int              `json:"namesPerCertificate"`
 	Levels  []benchLevelView `json:"levels,omitempty"`
 	State   *benchState      `json:"state,omitempty"` // of the gateway, after all levels
+	Methods []benchMethod    `json:"methods,omitempty"`
 	Growth  *benchGrowth     `json:"growth,omitempty"`
 	Profile string           `json:"profile,omitempty"`
 	Failed  int              `json:"failed"` // issuances, wherever they failed
@@ -187,5 +188,5 @@ func (r *benchReport) failure() error {
 
 // empty reports whether nothing was measured.
 func (r *benchReport) empty() bool {
-	return len(r.Levels) == 0 && (r.Growth == nil || len(r.Growth.Windows) == 0) && r.Profile == "" && r.Failed == 0
+	return len(r.Levels) == 0 && len(r.Methods) == 0 && (r.Growth == nil || len(r.Growth.Windows) == 0) && r.Profile == "" && r.Failed == 0
 }

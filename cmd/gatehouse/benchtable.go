@@ -25,6 +25,9 @@ func writeBenchReport(out io.Writer, r *benchReport) error {
 	if r.State != nil {
 		writeState(&b, r.State)
 	}
+	if len(r.Methods) > 0 {
+		writeMethods(&b, r.Methods)
+	}
 	if r.Growth != nil && len(r.Growth.Windows) > 0 {
 		writeGrowth(&b, r.Growth)
 	}

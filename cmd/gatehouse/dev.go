@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -28,6 +29,7 @@ type devFlags struct {
 	AdminListen string `group:"Throw-away gateway" help:"Address of metrics and profiling (none)."`
 	HTTP01Port  uint16 `group:"Throw-away gateway" name:"http01-port" help:"The port that http-01 validations contact (5002)."`
 	TLSALPNPort uint16 `group:"Throw-away gateway" name:"tls-alpn-01-port" help:"The port that tls-alpn-01 validations contact (5001)."`
+	DCVMethods  string `group:"Throw-away gateway" name:"dcv-methods" placeholder:"METHOD,…" help:"Validation methods to offer (http-01,dns-01,tls-alpn-01)."`
 	Resolver    string `group:"Throw-away gateway" help:"DNS server, host:port. Without it every name is 127.0.0.1, and records can be added by dynamic update (RFC 2136, nsupdate) at the address that is printed."`
 	PlainHTTP   bool   `group:"Throw-away gateway" name:"plain-http" help:"Serve the doors without TLS."`
 
@@ -56,6 +58,7 @@ func (f devFlags) withDefaults() devFlags {
 	f.HTTPListen = cmp.Or(f.HTTPListen, "127.0.0.1:14001")
 	f.HTTP01Port = cmp.Or(f.HTTP01Port, 5002)
 	f.TLSALPNPort = cmp.Or(f.TLSALPNPort, 5001)
+	f.DCVMethods = cmp.Or(f.DCVMethods, "http-01,dns-01,tls-alpn-01")
 	return f
 }
 
@@ -117,9 +120,13 @@ func devSettings(folder string, f devFlags, h *testca.Hierarchy, resolver string
 	if err != nil {
 		return nil, err
 	}
+	var methods []dcv.Method
+	for m := range strings.SplitSeq(f.DCVMethods, ",") {
+		methods = append(methods, dcv.Method(m))
+	}
 	profile, err := policy.New(policy.Config{
 		Name: "dev", Description: "Throw-away certificates for any name", Issuer: "dev", Validity: 24 * time.Hour,
-		Backdate: time.Minute, AllowWildcards: true, DCVMethods: []dcv.Method{dcv.HTTP01, dcv.DNS01, dcv.TLSALPN01},
+		Backdate: time.Minute, AllowWildcards: slices.Contains(methods, dcv.DNS01), DCVMethods: methods,
 	})
 	if err != nil {
 		return nil, err
