@@ -25,6 +25,7 @@ var mayImport = map[string][]string{
 	"internal/work":           {"problem"},
 	"internal/web":            {"problem"},
 	"audit":                   leaves,
+	"seal":                    {"problem"},
 	"testca":                  {"identifier"},
 	"dcv":                     leaves,
 	"policy":                  with(leaves, "dcv"),
