@@ -63,7 +63,7 @@ func BenchmarkHTTP01(b *testing.B) {
 func BenchmarkFloor(b *testing.B) {
 	benchmark(b, func(b *testing.B, resolver string, web netip.AddrPort) func() error {
 		var sockets sync.Pool
-		question, err := packQuestion(wireID, wireName, dns.TypeA)
+		question, err := question{name: wireName, qtype: dns.TypeA}.pack(wireID)
 		if err != nil {
 			b.Fatal(err)
 		}

@@ -18,6 +18,7 @@ type CAA struct {
 	Identifier identifier.Identifier
 	At         time.Time // when the first of the questions was asked, UTC, to the second; zero: nothing was looked up
 	Seen       string    // which records there are, or that there are none, for people
+	Secure     bool      // as in [Proof]: every answer was authenticated by DNSSEC
 }
 
 // CAARequest asks for permissions.
@@ -26,6 +27,7 @@ type CAARequest struct {
 	// Accounts are all the URLs of the account that asks. A record with an accounturi lets nobody else pass, and nobody at
 	// all if this is empty (RFC 8657, section 3).
 	Accounts []string
+	DNSSEC   DNSSEC // what is wanted of the DNS
 }
 
 // CAAName is one name of a [CAARequest].
@@ -62,6 +64,9 @@ func (v *Validator) CheckCAA(ctx context.Context, req CAARequest) ([]CAA, error)
 	case len(v.cfg.CAAIdentities) == 0:
 		return nil, problem.Wrap(errNoIdentity, problem.Internal, "")
 	}
+	if err := req.DNSSEC.check(); err != nil {
+		return nil, err
+	}
 	release, err := v.slots.acquire(ctx, targetOf(req.Names[0].Identifier))
 	if err != nil {
 		return nil, problem.Wrap(err, problem.Unavailable, "no slot to look up CAA records became free in time").After(v.cfg.Timeout)
@@ -70,7 +75,7 @@ func (v *Validator) CheckCAA(ctx context.Context, req CAARequest) ([]CAA, error)
 	bounded, cancel := context.WithTimeout(ctx, v.cfg.Timeout)
 	defer cancel()
 
-	lookups := newCAALookups(v.resolver, v.cfg.Now)
+	lookups := newCAALookups(v.resolver, v.cfg.Now, req.DNSSEC)
 	found, refused := make([]CAA, len(req.Names)), make([]*caaRefusal, len(req.Names))
 	var wg sync.WaitGroup
 	running := make(chan struct{}, caaAtOnce)
@@ -127,7 +132,7 @@ func (v *Validator) checkCAA(ctx context.Context, req Request, rec *Record) (CAA
 	case req.CAA.Identifier.Base() != req.Identifier.Base():
 		return CAA{}, rec.fail(problem.Malformed, "", "the validation asks CAA about another name")
 	}
-	lookups := newCAALookups(v.resolver, v.cfg.Now)
+	lookups := newCAALookups(v.resolver, v.cfg.Now, req.DNSSEC)
 	name := CAAName{Identifier: req.CAA.Identifier, Methods: []Method{req.Method}}
 	found, refused := v.caa(ctx, lookups, name, req.CAA.Accounts)
 	rec.CAA = lookups.sent
@@ -153,7 +158,7 @@ func (r *caaRefusal) text() string { return r.detail + ". " + r.advice }
 func (v *Validator) caa(ctx context.Context, lookups *caaLookups, name CAAName, accounts []string) (CAA, *caaRefusal) {
 	id := name.Identifier
 	if id.Type() == identifier.IP {
-		return CAA{Identifier: id, At: v.cfg.Now().UTC().Truncate(time.Second), Seen: "an IP address has no CAA records"}, nil
+		return CAA{Identifier: id, At: v.cfg.Now().UTC().Truncate(time.Second), Seen: "an IP address has no CAA records", Secure: true}, nil
 	}
 	set := lookups.climb(ctx, id.Base().Value())
 	if set.refusal != nil {
@@ -163,7 +168,7 @@ func (v *Validator) caa(ctx context.Context, lookups *caaLookups, name CAAName, 
 	if refused := j.judge(id.Value(), set); refused != nil {
 		return CAA{}, refused
 	}
-	return CAA{Identifier: id, At: set.at.UTC().Truncate(time.Second), Seen: set.seen()}, nil
+	return CAA{Identifier: id, At: set.at.UTC().Truncate(time.Second), Seen: set.seen(), Secure: set.secure}, nil
 }
 
 // checkIdentities refuses what could never be an issuer-domain-name (RFC 8659, 4.2).

@@ -23,7 +23,7 @@ const (
 // caaWorld is a world with a gateway that CAA records may call ca.example.com or ca.example.org.
 func caaWorld(t *testing.T, lines ...string) *world {
 	t.Helper()
-	w := newWorld(t, short, func(c *Config) { c.CAAIdentities = []string{ownIdentity, "ca.example.org"} })
+	w := newWorld(t, func(c *Config) { c.CAAIdentities = []string{ownIdentity, "ca.example.org"} })
 	if err := w.dns.Add(lines...); err != nil {
 		t.Fatal(err)
 	}
@@ -150,6 +150,9 @@ func TestCAAWithoutAnAnswer(t *testing.T) {
 		for _, at := range []string{"www.example.net", "example.net", "net"} {
 			t.Run(fmt.Sprintf("fault %d at %s", kind, at), func(t *testing.T) {
 				w := caaWorld(t)
+				if slices.Contains([]testca.DNSFaultKind{testca.DNSSilent, testca.DNSWrongID, testca.DNSWrongQuestion}, kind) {
+					w.v.resolver.try = 100 * time.Millisecond
+				}
 				for _, name := range []string{"www.example.net", "example.net", "net"} {
 					w.dns.SetAddrs(name)
 				}
@@ -182,6 +185,26 @@ func TestCAAWithoutAnAnswer(t *testing.T) {
 	t.Run("an alias loop between names", func(t *testing.T) {
 		w := caaWorld(t, "www.example.net. 60 IN CNAME a.example.org.", "a.example.org. 60 IN CNAME www.example.net.")
 		if _, err := w.caa("www.example.net"); !problem.Is(err, problem.CAA) {
+			t.Error(err)
+		}
+	})
+	// The records at the end of the aliases forbid; what is above would permit.
+	t.Run("more aliases than are followed", func(t *testing.T) {
+		w := caaWorld(t, `example.net. 60 IN CAA 0 issue "ca.example.com"`)
+		w.dns.SetChain("www.example.net", "end.example.org", maxAliases+1)
+		if err := w.dns.Add(`end.example.org. 60 IN CAA 0 issue ";"`); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := w.caa("www.example.net"); !problem.Is(err, problem.CAA) || !strings.Contains(err.Error(), resultAliases) {
+			t.Error(err)
+		}
+	})
+	t.Run("no server", func(t *testing.T) {
+		w := caaWorld(t)
+		if err := w.dns.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := w.caa("www.example.net"); !problem.Is(err, problem.CAA) || !strings.Contains(err.Error(), resultClosed) {
 			t.Error(err)
 		}
 	})

@@ -12,6 +12,7 @@ type caaSet struct {
 	owner   string // the name that was asked; empty: no level has records
 	alias   string // the end of owner's aliases, where the records are; empty: at owner itself
 	records []caaRecord
+	secure  bool        // every answer on the way to it was authenticated
 	refusal *caaRefusal // the set could not be had
 }
 

@@ -21,6 +21,7 @@ const (
 type caaLookups struct {
 	resolver *Resolver
 	now      func() time.Time
+	dnssec   DNSSEC
 
 	mu    sync.Mutex
 	asked map[string]func() caaAnswer
@@ -32,7 +33,9 @@ type caaAnswer struct {
 	at      time.Time // when it was asked
 	records []caaRecord
 	alias   string // the end of its aliases, if it is one
+	secure  bool
 	failed  string // why there is no answer; empty: there is one
+	says    string // what the resolver says about that
 }
 
 // lookupSpan says from where to where the DNS was climbed, and since when.
@@ -41,15 +44,15 @@ type lookupSpan struct {
 	at          time.Time
 }
 
-func newCAALookups(resolver *Resolver, now func() time.Time) *caaLookups {
-	return &caaLookups{resolver: resolver, now: now, asked: map[string]func() caaAnswer{}}
+func newCAALookups(resolver *Resolver, now func() time.Time, mode DNSSEC) *caaLookups {
+	return &caaLookups{resolver: resolver, now: now, dnssec: mode, asked: map[string]func() caaAnswer{}}
 }
 
 // climb finds the records that govern a name: its own or, if it has none, those of the nearest name above that has some
 // (RFC 8659, section 3). Aliases are followed at each level as in any lookup, but the names above an alias's target are
 // not climbed. The first level without an answer is the end.
 func (l *caaLookups) climb(ctx context.Context, name string) (set caaSet) {
-	set.first = name
+	set.first, set.secure = name, true
 	if strings.Count(name, ".") >= maxCAALevels {
 		set.refusal = &caaRefusal{
 			detail: fmt.Sprintf("%s: CAA records are looked up for names of at most %d labels", quote(name), maxCAALevels), advice: "Use a shorter name",
@@ -63,9 +66,10 @@ func (l *caaLookups) climb(ctx context.Context, name string) (set caaSet) {
 			set.at = answer.at
 		}
 		if answer.failed != "" {
-			set.refusal = caaUnanswered(name, domain, answer.failed)
+			set.refusal = caaUnanswered(name, domain, answer)
 			return set
 		}
+		set.secure = set.secure && answer.secure
 		if len(answer.records) > 0 {
 			set.owner, set.alias, set.records = domain, answer.alias, answer.records
 			return set
@@ -75,7 +79,8 @@ func (l *caaLookups) climb(ctx context.Context, name string) (set caaSet) {
 }
 
 // caaUnanswered words a lookup that failed. No answer is never a permission (Baseline Requirements 3.2.2.8).
-func caaUnanswered(name, domain, failed string) *caaRefusal {
+func caaUnanswered(name, domain string, answer caaAnswer) *caaRefusal {
+	failed := answer.failed
 	if failed == resultTooMany {
 		return &caaRefusal{detail: name + ": the request needs too many CAA lookups", advice: "Ask for fewer names at once"}
 	}
@@ -84,10 +89,18 @@ func caaUnanswered(name, domain, failed string) *caaRefusal {
 		what += ", which govern " + name + ","
 	}
 	advice := "See whether its name servers answer questions for CAA and its DNSSEC signatures are valid; without an answer nothing is issued"
-	if failed == resultAliasLoop || failed == resultAliases {
+	switch failed {
+	case resultAliasLoop, resultAliases:
 		advice = "Mend its CNAME records; without an answer nothing is issued"
+	case resultStale, resultAltered, resultNoTLS, resultUnasked:
+		advice = "Try again later; if it stays so, tell the operator of this service; without an answer nothing is issued"
+	case resultInsecure:
+		return &caaRefusal{
+			detail: fmt.Sprintf("what the DNS says of %s is %s, which is required here%s", what, failed, answer.says),
+			advice: "Sign its zone, with a DS record in every zone above, and those of its aliases", again: true,
+		}
 	}
-	return &caaRefusal{detail: fmt.Sprintf("%s could not be looked up: %s", what, failed), advice: advice, again: true}
+	return &caaRefusal{detail: fmt.Sprintf("%s could not be looked up: %s%s", what, failed, answer.says), advice: advice, again: true}
 }
 
 const resultTooMany = "too many questions"
@@ -111,18 +124,18 @@ func (l *caaLookups) ask(ctx context.Context, domain string) caaAnswer {
 // lookup asks the DNS. Only records and their proven absence are answers.
 func (l *caaLookups) lookup(ctx context.Context, domain string) caaAnswer {
 	answer := caaAnswer{at: l.now()}
-	question := &ask{name: domain + ".", qtype: dns.TypeCAA}
+	question := &ask{name: domain + ".", qtype: dns.TypeCAA, dnssec: l.dnssec}
 	lookups := l.resolver.resolve(ctx, question)
 	switch r := question.reply; r.result {
 	case resultNoError, resultNoData, resultNXDomain:
-		answer.records = r.caa
+		answer.records, answer.secure = r.caa, r.secure
 		if len(r.aliases) > 0 {
 			answer.alias = r.aliases[len(r.aliases)-1]
 		}
 	case "": // never asked: the time was over
 		answer.failed = resultTimeout
 	default:
-		answer.failed = r.result
+		answer.failed, answer.says = r.result, question.outcome().says()
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -33,6 +33,9 @@ type Proof struct {
 	Seen string
 	// Until is when the proof may no longer be used for issuance (policy sets it); zero means not yet decided.
 	Until time.Time
+	// Secure says that every DNS answer it rests on was authenticated by DNSSEC: a resolver said so whose word counts. It is
+	// true of an address that was validated without asking the DNS, and false if nobody asked (DNSSECOff).
+	Secure bool
 	// CAA is the permission that was found with it; zero if none was asked for.
 	CAA CAA
 }
@@ -47,6 +50,8 @@ type Request struct {
 	// link-local, multicast and the clouds' metadata addresses stay shut whatever it says (Config.AllowLoopback is for
 	// throw-away gateways).
 	Private []netip.Prefix
+	// DNSSEC is what the validation wants of the DNS, for CAA as well.
+	DNSSEC DNSSEC
 	// CAA makes the validation fail unless CAA lets this gateway issue; nil: it is not asked.
 	CAA *CAAFor
 }

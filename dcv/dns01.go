@@ -31,12 +31,13 @@ func (v *Validator) dns01(ctx context.Context, req Request, rec *Record) (*Proof
 	rec.Hops = []Hop{{URL: "dns:" + name + "?type=TXT"}} // RFC 4501
 	hop := &rec.Hops[0]
 	start := time.Now()
-	found, lookups, result := v.resolver.texts(ctx, name)
+	found, lookups, how := v.resolver.texts(ctx, name, req.DNSSEC)
 	hop.Lookups, hop.Took = lookups, time.Since(start)
 	shown := aliased(name, lookups)
 	if len(found) == 0 {
-		return nil, rec.textsFailed(shown, result)
+		return nil, rec.textsFailed(shown, how)
 	}
+	rec.insecure = !how.secure
 	want := dnsDigest(req.KeyAuthorization)
 	for _, text := range found {
 		if subtle.ConstantTimeCompare([]byte(text), []byte(want)) == 1 {
@@ -90,13 +91,13 @@ func nearest(found []string, want, keyAuthorization string) string {
 }
 
 // textsFailed words a lookup that found no TXT record (RFC 8555, 6.7: "dns").
-func (r *Record) textsFailed(name, result string) *problem.Error {
-	switch result {
+func (r *Record) textsFailed(name string, how outcome) *problem.Error {
+	switch how.result {
 	case resultNXDomain:
-		return r.fail(problem.DNS, "Add the TXT record, and wait until all name servers have it", "%s does not exist in DNS (NXDOMAIN)", name)
+		return r.fail(problem.DNS, "Add the TXT record, and wait until all name servers have it", "%s does not exist in DNS (NXDOMAIN)%s", name, how.says())
 	case resultNoData:
-		return r.fail(problem.DNS, "Add the TXT record, and wait until all name servers have it", "%s has no TXT record", name)
+		return r.fail(problem.DNS, "Add the TXT record, and wait until all name servers have it", "%s has no TXT record%s", name, how.says())
 	default:
-		return r.lookupFailed(name, result)
+		return r.lookupFailed(name, how)
 	}
 }

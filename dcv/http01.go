@@ -75,11 +75,12 @@ func (v *Validator) visit(ctx context.Context, t target, req Request, rec *Recor
 func (v *Validator) locate(ctx context.Context, t target, req Request, rec *Record, hop *Hop) *problem.Error {
 	found := []netip.Addr{t.host.Addr()}
 	if t.host.Type() == identifier.DNS {
-		var result string
-		found, hop.Lookups, result = v.resolver.addresses(ctx, t.host.Value())
+		var how outcome
+		found, hop.Lookups, how = v.resolver.addresses(ctx, t.host.Value(), req.DNSSEC)
 		if len(found) == 0 {
-			return rec.lookupFailed(t.host.Value(), result)
+			return rec.lookupFailed(t.host.Value(), how)
 		}
+		rec.insecure = rec.insecure || !how.secure
 	}
 	allowed := false
 	var refused []string
@@ -112,22 +113,26 @@ func (v *Validator) locate(ctx context.Context, t target, req Request, rec *Reco
 }
 
 // lookupFailed words a lookup that found no address (RFC 8555, 6.7: "dns").
-func (r *Record) lookupFailed(name, result string) *problem.Error {
-	switch result {
+func (r *Record) lookupFailed(name string, how outcome) *problem.Error {
+	says := how.says()
+	switch how.result {
 	case resultNXDomain:
-		return r.fail(problem.DNS, "Add an A or AAAA record for it", "%s does not exist in DNS (NXDOMAIN)", name)
+		return r.fail(problem.DNS, "Add an A or AAAA record for it", "%s does not exist in DNS (NXDOMAIN)%s", name, says)
 	case resultNoData:
-		return r.fail(problem.DNS, "Add an A or AAAA record for it", "%s has no address in DNS", name)
+		return r.fail(problem.DNS, "Add an A or AAAA record for it", "%s has no address in DNS%s", name, says)
 	case resultServFail:
 		return r.fail(problem.DNS, "See whether its name servers answer and its DNSSEC signatures are valid",
-			"%s could not be resolved (SERVFAIL)", name)
+			"%s could not be resolved (SERVFAIL)%s", name, says)
 	case resultTimeout:
 		return r.fail(problem.DNS, "See whether its name servers answer", "looking up %s timed out", name)
 	case resultAliasLoop, resultAliases:
-		return r.fail(problem.DNS, "Mend its CNAME records", "%s could not be resolved: %s", name, result)
+		return r.fail(problem.DNS, "Mend its CNAME records", "%s could not be resolved: %s%s", name, how.result, says)
+	case resultInsecure:
+		return r.fail(problem.DNS, "Sign its zone, with a DS record in every zone above, and those of its aliases",
+			"what the DNS says of %s is %s, which is required here%s", name, how.result, says)
 	default:
 		return r.fail(problem.DNS, "Try again later; if it stays so, tell the operator of this service",
-			"%s could not be resolved: %s", name, result)
+			"%s could not be resolved: %s%s", name, how.result, says)
 	}
 }
 

@@ -18,6 +18,9 @@ type Record struct {
 	Hops    []Hop         // the first request, then one for each redirect that was followed
 	Advice  string        // what the applicant should change; after a success, what only just worked
 	CAA     []CAALookup   `json:",omitempty"` // every CAA question, after the proof
+	Omitted int           `json:",omitempty"` // how many entries of all these lists were left out (Shortened)
+
+	insecure bool // an answer was used that no trusted resolver authenticated
 }
 
 // Hop is one request of a validation.
@@ -37,13 +40,16 @@ type Hop struct {
 type Lookup struct {
 	Name    string // without the trailing dot
 	Type    string // "A", "AAAA", "TXT"
-	Server  string // host:port as configured
-	Network string // "udp", or "tcp" after a truncated reply
+	Server  string // as configured
+	Network string // "udp", "tcp" after a truncated reply, or "tls"
 	Result  string // the response code by its IANA name, or what went wrong instead
-	Aliases []string
-	Found   []netip.Addr
-	Texts   int // how many TXT records there were
-	Took    time.Duration
+	AD      bool   `json:",omitempty"` // the server says that DNSSEC authenticated the answer; false if it was not asked to
+	// Explained is what the server says about its answer (RFC 8914), as in `DNSSEC Bogus (6): "no signatures"`.
+	Explained []string `json:",omitempty"`
+	Aliases   []string
+	Found     []netip.Addr
+	Texts     int // how many TXT records there were
+	Took      time.Duration
 }
 
 // Address is an address of a name and why it was not used.

@@ -32,6 +32,16 @@ func TestHTTP01FollowsRedirects(t *testing.T) {
 			}
 		})
 	}
+	t.Run("to a long URL, of which the proof keeps the ends", func(t *testing.T) {
+		w := newWorld(t)
+		w.web.Set("elsewhere-elsewhere-elsewhere", testKeyAuth)
+		w.web.Break(testToken, testca.HTTPFault{Kind: testca.HTTPRedirect,
+			URL: challengePath + "elsewhere-elsewhere-elsewhere?" + strings.Repeat("a", maxURL-200)})
+		proof, rec := w.passes(testName)
+		if len(proof.Seen) > maxSeen || !strings.HasPrefix(proof.Seen, "http://"+testName) || !strings.HasSuffix(proof.Seen, " at "+rec.Hops[1].Dialled.String()) {
+			t.Errorf("%d bytes: %q", len(proof.Seen), proof.Seen)
+		}
+	})
 	t.Run("ten of them, relative", func(t *testing.T) {
 		w := newWorld(t)
 		w.web.Break(testToken, testca.HTTPFault{Kind: testca.HTTPRedirectChain, Count: maxRedirects})

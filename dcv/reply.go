@@ -31,7 +31,13 @@ const (
 	resultAliasLoop = "alias loop"
 	resultAliases   = "too many aliases"
 	resultCanceled  = "canceled"
-	resultNoLookup  = "no recursion available" // a referral looks like NODATA
+	resultNoLookup  = "no recursion available" // such a server's referral looks like NODATA
+	resultReferral  = "a referral instead of an answer"
+	resultInsecure  = "not authenticated by DNSSEC" // and required to be
+	resultStale     = "stale answer"                // RFC 8767; so the resolver says
+	resultAltered   = "blocked or altered by the resolver"
+	resultNoTLS     = "no TLS session with the resolver" // or one that cannot be trusted
+	resultUnasked   = "no trusted resolver"
 )
 
 // reply is what one DNS message says about one question.
@@ -42,7 +48,18 @@ type reply struct {
 	texts     []string    // of TXT records, each with its character-strings joined (RFC 7208, 3.3 reads them so)
 	caa       []caaRecord // none left out, because each may be the one that forbids
 	aliases   []string    // without trailing dots
+	others    int         // records of the type asked for that are of none of these types
+	ede       []extendedError
+	ad        bool // the server says that DNSSEC authenticated the answer (RFC 4035, 3.2.3)
+	secure    bool // it said so, is trusted and was asked to (ask.hold)
 }
+
+// answers reports whether r is one: records, or the word of the DNS that there are none.
+func (r *reply) answers() bool {
+	return r.result == resultNoError || r.negative()
+}
+
+func (r *reply) negative() bool { return r.result == resultNoData || r.result == resultNXDomain }
 
 // header field masks (RFC 1035, 4.1.1).
 const (
@@ -74,22 +91,62 @@ func readReply(raw []byte, id uint16, name string, qtype uint16, limit int) (r r
 	if msg.Unpack(raw) != nil {
 		return reply{result: resultMalformed}, true
 	}
-	if qtype == dns.TypeCAA && !msg.RecursionAvailable && (msg.Rcode == dns.RcodeSuccess || msg.Rcode == dns.RcodeNameError) {
-		return reply{result: resultNoLookup}, true
+	r = judgeReply(&msg, name, qtype)
+	r.ad, r.ede = msg.AuthenticatedData, extendedErrors(&msg)
+	for _, e := range r.ede {
+		if spoiled := e.spoils(r.negative()); r.answers() && spoiled != "" {
+			return reply{result: spoiled, ede: r.ede, aliases: r.aliases}, true
+		}
 	}
+	return r, true
+}
+
+// judgeReply reads a message by its response code, the extended one (RFC 6891, 6.1.3).
+func judgeReply(msg *dns.Msg, name string, qtype uint16) reply {
+	if qtype == dns.TypeCAA && (msg.Rcode == dns.RcodeSuccess || msg.Rcode == dns.RcodeNameError) && !msg.RecursionAvailable {
+		return reply{result: resultNoLookup}
+	}
+	r := judgeCode(msg, name, qtype)
+	// The absence of CAA records permits, so a reply that says so must not have some, of whomever.
+	if qtype == dns.TypeCAA && r.negative() && slices.ContainsFunc(msg.Answer, func(rr dns.RR) bool { return rr.Header().Rrtype == qtype }) {
+		return reply{result: resultMalformed}
+	}
+	return r
+}
+
+func judgeCode(msg *dns.Msg, name string, qtype uint16) reply {
 	switch msg.Rcode {
 	case dns.RcodeSuccess:
-		return follow(msg.Answer, name, qtype), true
+		r := follow(msg.Answer, name, qtype)
+		if r.result == resultNoData && isReferral(msg.Ns) {
+			r.result = resultReferral
+		}
+		return r
 	case dns.RcodeNameError:
 		// The aliases tell a person which name it is that does not exist (RFC 2308, 2.1).
-		return reply{result: resultNXDomain, aliases: follow(msg.Answer, name, qtype).aliases}, true
+		return reply{result: resultNXDomain, aliases: follow(msg.Answer, name, qtype).aliases}
 	default:
 		text, known := dns.RcodeToString[msg.Rcode]
 		if !known {
 			text = resultMalformed
 		}
-		return reply{result: text}, true
+		return reply{result: text}
 	}
+}
+
+// isReferral tells a referral, such as a lame server gives, from NODATA by its authority section: name servers and no SOA
+// (RFC 2308, 2.2). NODATA may come without either.
+func isReferral(authority []dns.RR) bool {
+	servers := false
+	for _, rr := range authority {
+		switch rr.Header().Rrtype {
+		case dns.TypeSOA:
+			return false
+		case dns.TypeNS:
+			servers = true
+		}
+	}
+	return servers
 }
 
 // isReplyTo compares id, direction, opcode and the question section.
@@ -119,7 +176,7 @@ func follow(answer []dns.RR, name string, qtype uint16) reply {
 				r.take(rr)
 			}
 		}
-		if len(r.addrs)+len(r.texts)+len(r.caa) > 0 {
+		if len(r.addrs)+len(r.texts)+len(r.caa)+r.others > 0 {
 			r.result = resultNoError
 			return r
 		}
@@ -151,8 +208,11 @@ func (r *reply) take(rr dns.RR) {
 		r.texts = append(r.texts, strings.Join(txt.Txt, ""))
 		return
 	}
-	if addr, ok := addressOf(rr); ok && len(r.addrs) < maxAddresses {
+	switch addr, ok := addressOf(rr); {
+	case ok && len(r.addrs) < maxAddresses:
 		r.addrs = append(r.addrs, addr)
+	case !ok && rr.Header().Rrtype != dns.TypeA && rr.Header().Rrtype != dns.TypeAAAA:
+		r.others++
 	}
 }
 
@@ -178,23 +238,55 @@ func aliasOf(answer []dns.RR, owner string) string {
 	return ""
 }
 
-// packQuestion is a query with recursion desired and EDNS(0) for one question (RFC 1035, 4.1; RFC 6891, 6.1.2). The name
-// ends with a dot.
-func packQuestion(id uint16, name string, qtype uint16) ([]byte, error) {
-	msg := make([]byte, headerSize, headerSize+len(name)+1+questionTail+11)
+// question is what is sent for one ask.
+type question struct {
+	name  string // with the trailing dot
+	qtype uint16
+	// dnssec asks for signatures (DO, RFC 4035, 3.2.1), and says by the AD bit that the one in the reply is understood
+	// (RFC 6840, 5.7), in case a forwarder heeds but one of them.
+	dnssec bool
+	padded bool // to blocks, so that its length tells less of the name (RFC 7830; RFC 8467, 4.1): over TLS
+}
+
+const (
+	headerRD = 0x01 // in the third octet
+	headerAD = 0x20 // in the fourth
+	optDO    = 0x80 // in the third octet of OPT's TTL
+	padBlock = 128  // RFC 8467, 4.1
+)
+
+// pack is the query with recursion desired and EDNS(0) (RFC 1035, 4.1; RFC 6891, 6.1.2).
+func (q question) pack(id uint16) ([]byte, error) {
+	msg := make([]byte, headerSize, max(headerSize+len(q.name)+1+questionTail+11, padBlock))
 	binary.BigEndian.PutUint16(msg, id)
-	msg[2] = 0x01 // RD
-	msg[5] = 1    // QDCOUNT
-	msg[11] = 1   // ARCOUNT
+	msg[2] = headerRD
+	if q.dnssec {
+		msg[3] = headerAD
+	}
+	msg[5] = 1  // QDCOUNT
+	msg[11] = 1 // ARCOUNT
 	msg = msg[:cap(msg)]
-	at, err := dns.PackDomainName(name, msg, headerSize, nil, false)
+	at, err := dns.PackDomainName(q.name, msg, headerSize, nil, false)
 	if err != nil {
 		return nil, err
 	}
-	msg = binary.BigEndian.AppendUint16(msg[:at], qtype)
+	msg = binary.BigEndian.AppendUint16(msg[:at], q.qtype)
 	msg = binary.BigEndian.AppendUint16(msg, dns.ClassINET)
 	msg = append(msg, 0) // OPT's owner is the root
 	msg = binary.BigEndian.AppendUint16(msg, dns.TypeOPT)
 	msg = binary.BigEndian.AppendUint16(msg, udpPayload)
-	return append(msg, 0, 0, 0, 0, 0, 0), nil // extended rcode, version, flags, no options
+	var flags byte
+	if q.dnssec {
+		flags = optDO
+	}
+	msg = append(msg, 0, 0, flags, 0) // extended rcode, version, flags
+	if !q.padded {
+		return append(msg, 0, 0), nil // no options
+	}
+	const optionSize, optionHeader = 2, 4
+	padding := -(len(msg) + optionSize + optionHeader) & (padBlock - 1)
+	msg = binary.BigEndian.AppendUint16(msg, uint16(optionHeader+padding))
+	msg = binary.BigEndian.AppendUint16(msg, dns.EDNS0PADDING)
+	msg = binary.BigEndian.AppendUint16(msg, uint16(padding))
+	return append(msg, make([]byte, padding)...), nil
 }

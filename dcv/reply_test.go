@@ -85,6 +85,11 @@ func TestReadReplyResults(t *testing.T) {
 		}, resultAliasLoop, 0},
 		{"more addresses than are looked at", func(m *dns.Msg) { m.Answer = many(maxAddresses + 5) }, resultNoError, maxAddresses},
 		{"more records than are read", func(m *dns.Msg) { m.Answer = many(maxRecords + 1); m.Compress = true }, resultOversized, 0},
+		{"RFC 2308, 2.2: NODATA, type 1", func(m *dns.Msg) { m.Answer, m.Ns = nil, []dns.RR{nameServer(), startOfAuthority()} }, resultNoData, 0},
+		{"RFC 2308, 2.2: NODATA, type 2", func(m *dns.Msg) { m.Answer, m.Ns = nil, []dns.RR{startOfAuthority()} }, resultNoData, 0},
+		{"RFC 2308, 2.2: a referral", func(m *dns.Msg) { m.Answer, m.Ns = nil, []dns.RR{nameServer()} }, resultReferral, 0},
+		{"RFC 2308, 2.2: a referral behind an alias", func(m *dns.Msg) { m.Answer, m.Ns = []dns.RR{alias(wireName, "a.example.")}, []dns.RR{nameServer()} }, resultReferral, 0},
+		{"records and their name servers", func(m *dns.Msg) { m.Ns = []dns.RR{nameServer()} }, resultNoError, 1},
 		{"only in another section", func(m *dns.Msg) { m.Extra, m.Answer = m.Answer, nil }, resultNoData, 0},
 	} {
 		t.Run(row.name, func(t *testing.T) {
@@ -103,6 +108,32 @@ func TestReadReplyResults(t *testing.T) {
 	}
 }
 
+func nameServer() dns.RR {
+	return &dns.NS{Hdr: dns.RR_Header{Name: "example.com.", Rrtype: dns.TypeNS, Class: dns.ClassINET}, Ns: "ns.example.com."}
+}
+
+func startOfAuthority() dns.RR {
+	return &dns.SOA{Hdr: dns.RR_Header{Name: "example.com.", Rrtype: dns.TypeSOA, Class: dns.ClassINET}, Ns: "ns.example.com.", Mbox: "h.example.com."}
+}
+
+// A reply that denies CAA records and has some is believed in neither.
+func TestReadReplyContradictsItself(t *testing.T) {
+	for _, rcode := range []int{dns.RcodeSuccess, dns.RcodeNameError} {
+		for owner, want := range map[string]string{wireName: resultNoError, "elsewhere.example.": resultMalformed} {
+			raw := message(t, func(m *dns.Msg) {
+				m.Question[0].Qtype, m.RecursionAvailable, m.Rcode = dns.TypeCAA, true, rcode
+				m.Answer = []dns.RR{&dns.CAA{Hdr: dns.RR_Header{Name: owner, Rrtype: dns.TypeCAA, Class: dns.ClassINET}, Tag: "issue", Value: ";"}}
+			})
+			if rcode == dns.RcodeNameError {
+				want = resultMalformed
+			}
+			if r, ours := readReply(raw, wireID, wireName, dns.TypeCAA, udpPayload); !ours || r.result != want {
+				t.Errorf("rcode %d, owner %s: %+v", rcode, owner, r)
+			}
+		}
+	}
+}
+
 func many(n int) []dns.RR {
 	out := make([]dns.RR, n)
 	for i := range out {
@@ -112,7 +143,7 @@ func many(n int) []dns.RR {
 }
 
 func TestPackQuestion(t *testing.T) {
-	raw, err := packQuestion(wireID, wireName, dns.TypeAAAA)
+	raw, err := question{name: wireName, qtype: dns.TypeAAAA}.pack(wireID)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -125,11 +156,27 @@ func TestPackQuestion(t *testing.T) {
 		m.Question[0] != (dns.Question{Name: wireName, Qtype: dns.TypeAAAA, Qclass: dns.ClassINET}) {
 		t.Errorf("question %v", m.String())
 	}
+	signed, err := question{name: wireName, qtype: dns.TypeAAAA, dnssec: true, padded: true}.pack(wireID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := m.Unpack(signed); err != nil {
+		t.Fatal(err)
+	}
+	if opt := m.IsEdns0(); !opt.Do() || !m.AuthenticatedData || m.CheckingDisabled || len(signed)%padBlock != 0 || len(opt.Option) != 1 || opt.Option[0].Option() != dns.EDNS0PADDING {
+		t.Errorf("question %v", m.String())
+	}
+	for n := 1; n < 200; n++ {
+		name := strings.Repeat("a.", n%100) + strings.Repeat("b", 1+n%60) + "."
+		if raw, err := (question{name: name, qtype: dns.TypeA, padded: true}).pack(1); err != nil || len(raw)%padBlock != 0 {
+			t.Errorf("RFC 8467, 4.1: %d bytes for %s, %v", len(raw), name, err)
+		}
+	}
 	longest := strings.Repeat(strings.Repeat("a", 49)+".", 5) // 250 characters
-	if _, err := packQuestion(1, longest, dns.TypeA); err != nil {
+	if _, err := (question{name: longest, qtype: dns.TypeA}).pack(1); err != nil {
 		t.Error(err)
 	}
-	if _, err := packQuestion(1, strings.Repeat("a", 64)+".", dns.TypeA); err == nil {
+	if _, err := (question{name: strings.Repeat("a", 64) + ".", qtype: dns.TypeA}).pack(1); err == nil {
 		t.Error("RFC 1035, 2.3.4: a label of 64 octets was sent")
 	}
 }

@@ -15,7 +15,7 @@ import (
 )
 
 // short makes a world whose Validator gives a silent server little time.
-func short(c *Config) { c.Resolver.TryTimeout = 100 * time.Millisecond }
+func short(c *Config) { c.Resolver.TryTimeout = 250 * time.Millisecond }
 
 func TestLookupFailures(t *testing.T) {
 	for _, row := range []struct {
@@ -39,7 +39,10 @@ func TestLookupFailures(t *testing.T) {
 		{"records of another name", testca.DNSStranger, "has no address", resultNoData, 1},
 	} {
 		t.Run(row.name, func(t *testing.T) {
-			w := newWorld(t, short)
+			w := newWorld(t)
+			if row.result == resultTimeout {
+				w.v.resolver.try = 100 * time.Millisecond
+			}
 			w.dns.Break(testName, 0, testca.DNSFault{Kind: row.kind})
 			rec := w.fails(testName, problem.DNS, testName, row.part)
 			for _, l := range rec.Hops[0].Lookups {
@@ -173,7 +176,7 @@ func TestLookupSockets(t *testing.T) {
 		t.Error(err)
 	}
 	w.passes(testName) // Close only lets go of what is kept
-	if n := len(w.v.resolver.servers[0].idle); n != 0 {
+	if n := len(w.v.resolver.servers[0].transport.(*server).idle); n != 0 {
 		t.Errorf("%d sockets kept after Close", n)
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"slices"
 	"sync"
 	"time"
 )
@@ -41,7 +42,7 @@ type socket struct {
 	buf  [socketBuffer]byte
 }
 
-// exchange sends all asks to s and settles each of them by the deadline or the end of ctx, whichever is first.
+// exchange implements transport over UDP, and TCP where that is not enough.
 func (s *server) exchange(ctx context.Context, asks []*ask, deadline time.Time) {
 	start := time.Now()
 	sock, err := s.send(ctx, asks, deadline)
@@ -70,11 +71,7 @@ func (s *server) exchange(ctx context.Context, asks []*ask, deadline time.Time) 
 // send gives every ask a new random id (RFC 5452, 9.2) and sends it. A kept socket may hold the error of an earlier
 // datagram (ICMP); then a new one is opened.
 func (s *server) send(ctx context.Context, asks []*ask, deadline time.Time) (*socket, error) {
-	var ids [16]byte
-	_, _ = rand.Read(ids[:]) // never fails, see crypto/rand
-	for i, a := range asks {
-		a.id = binary.BigEndian.Uint16(ids[2*i%len(ids):])
-	}
+	number(asks)
 	for {
 		sock, kept, err := s.take(ctx, deadline)
 		if err != nil {
@@ -90,9 +87,23 @@ func (s *server) send(ctx context.Context, asks []*ask, deadline time.Time) (*so
 	}
 }
 
+// number gives every ask a random id of its own: replies are matched by it.
+func number(asks []*ask) {
+	for i, a := range asks {
+		for {
+			var id [2]byte
+			_, _ = rand.Read(id[:]) // never fails, see crypto/rand
+			a.id = binary.BigEndian.Uint16(id[:])
+			if !slices.ContainsFunc(asks[:i], func(b *ask) bool { return b.id == a.id }) {
+				break
+			}
+		}
+	}
+}
+
 func (k *socket) write(asks []*ask) error {
 	for _, a := range asks {
-		msg, err := packQuestion(a.id, a.name, a.qtype)
+		msg, err := a.question(false).pack(a.id)
 		if err != nil {
 			return err
 		}
@@ -157,23 +168,18 @@ func (s *server) askTCP(ctx context.Context, a *ask, deadline time.Time) (reply,
 	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(past) })
 	defer stop()
 
-	question, err := packQuestion(a.id, a.name, a.qtype)
+	question, err := a.question(false).pack(a.id)
 	if err != nil {
 		return reply{}, err
 	}
-	framed := binary.BigEndian.AppendUint16(make([]byte, 0, 2+len(question)), uint16(len(question)))
-	if _, err := conn.Write(append(framed, question...)); err != nil {
+	if _, err := conn.Write(appendFramed(nil, question)); err != nil {
 		return reply{}, err
 	}
-	var size [2]byte
-	if _, err := io.ReadFull(conn, size[:]); err != nil {
-		return reply{}, err
-	}
-	if binary.BigEndian.Uint16(size[:]) > tcpPayload {
+	msg, err := readFramed(conn)
+	if errors.Is(err, errFrameSize) {
 		return reply{result: resultOversized}, nil
 	}
-	msg := make([]byte, binary.BigEndian.Uint16(size[:]))
-	if _, err := io.ReadFull(conn, msg); err != nil {
+	if err != nil {
 		return reply{}, err
 	}
 	r, ours := readReply(msg, a.id, a.name, a.qtype, tcpPayload)
@@ -181,6 +187,28 @@ func (s *server) askTCP(ctx context.Context, a *ask, deadline time.Time) (reply,
 		r = reply{result: resultMalformed}
 	}
 	return r, nil
+}
+
+// appendFramed puts a message's length in front of it (RFC 1035, 4.2.2).
+func appendFramed(to, msg []byte) []byte {
+	return append(binary.BigEndian.AppendUint16(to, uint16(len(msg))), msg...)
+}
+
+var errFrameSize = errors.New("dcv: a DNS message is larger than is read")
+
+// readFramed reads one message behind its length, of at most tcpPayload bytes.
+func readFramed(from io.Reader) ([]byte, error) {
+	var size [2]byte
+	if _, err := io.ReadFull(from, size[:]); err != nil {
+		return nil, err
+	}
+	n := binary.BigEndian.Uint16(size[:])
+	if n > tcpPayload {
+		return nil, errFrameSize
+	}
+	msg := make([]byte, n)
+	_, err := io.ReadFull(from, msg)
+	return msg, err
 }
 
 // take gives the socket that was used last, so that surplus ones grow old, or opens one. kept says which.

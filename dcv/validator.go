@@ -129,6 +129,9 @@ func (v *Validator) Check(ctx context.Context, req Request) (*Proof, *Record, er
 	bounded, cancel := context.WithTimeout(ctx, v.cfg.Timeout)
 	defer cancel()
 	proof, failed := v.prove(bounded, req, rec)
+	if failed == nil {
+		proof.Secure = !rec.insecure
+	}
 	if failed == nil && req.CAA != nil {
 		proof.CAA, failed = v.checkCAA(bounded, req, rec)
 	}
@@ -156,8 +159,16 @@ func (v *Validator) prove(ctx context.Context, req Request, rec *Record) (*Proof
 	return nil, rec.fail(problem.Internal, "", "the validation has no method")
 }
 
+// maxSeen bounds Proof.Seen, in bytes: a proof is kept as long as each certificate it served, and where it was found is up to
+// whoever redirects us.
+const maxSeen = 300
+
 // proof is what a validation that succeeds gives.
 func (v *Validator) proof(req Request, seen string) *Proof {
+	if len(seen) > maxSeen { // the address at its end is what cannot be guessed
+		const tail = 100
+		seen = strings.ToValidUTF8(seen[:maxSeen-tail], "") + "…" + strings.ToValidUTF8(seen[len(seen)-tail+len("…"):], "")
+	}
 	return &Proof{Method: req.Method, Identifier: req.Identifier.Base(), At: v.cfg.Now().UTC().Truncate(time.Second), Seen: seen}
 }
 
@@ -169,6 +180,8 @@ func checkRequest(req Request, rec *Record) error {
 		return rec.fail(problem.Malformed, "", "%s is not a validation method that is offered here", quote(string(req.Method)))
 	}
 	switch {
+	case !req.DNSSEC.Known():
+		return req.DNSSEC.check()
 	case req.Identifier.IsZero():
 		return rec.fail(problem.Malformed, "", "the validation names no identifier")
 	case req.Identifier.IsWildcard() && req.Method != DNS01:

@@ -2,6 +2,7 @@ package testca
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -19,6 +20,9 @@ type DNSConfig struct {
 	// Default answers A and AAAA for every name that has no records of its own. Empty: such names do not exist.
 	Default []netip.Addr
 	TTL     uint32 // seconds, of records made from addresses; default 60
+	// TLS, if set, is how the server also answers over TLS (RFC 7858), at the address that TLSAddr tells: the same host and
+	// a free port.
+	TLS *tls.Config
 	// Updates lets anybody who reaches the server change records (RFC 2136), unsigned. It is for the loopback.
 	Updates bool
 }
@@ -29,12 +33,14 @@ type DNS struct {
 	cfg  DNSConfig
 	udp  *net.UDPConn
 	tcp  net.Listener
+	tls  net.Listener    // nil: not asked for
 	ctx  context.Context // ends at Close
 	stop context.CancelFunc
 	wg   sync.WaitGroup
 
 	mu      sync.Mutex
 	records map[string][]dns.RR // by canonical owner name
+	zones   map[string]*zone
 	turns   map[string][][]netip.Addr
 	faults  map[faultKey]DNSFault
 	queries []DNSQuery
@@ -46,10 +52,13 @@ type DNS struct {
 type DNSQuery struct {
 	Name    string // canonical, with the trailing dot
 	Type    uint16
-	Network string // "udp" or "tcp"
+	Network string // "udp", "tcp" or "tls"
 	Source  netip.AddrPort
 	ID      uint16
 	EDNS    uint16 // the advertised UDP size (RFC 6891, 6.2.3); zero without an OPT record
+	Size    int    // of the whole question, in bytes
+	// The bits by which a question speaks of DNSSEC (RFC 4035, 3.2).
+	DO, AD, CD bool
 }
 
 // queryLog bounds what Queries remembers, so that a load test does not grow it without end.
@@ -69,12 +78,21 @@ func NewDNS(cfg DNSConfig) (*DNS, error) {
 	}
 	d := &DNS{
 		cfg: cfg, udp: udp, tcp: tcp,
-		records: map[string][]dns.RR{}, turns: map[string][][]netip.Addr{},
+		records: map[string][]dns.RR{}, zones: map[string]*zone{}, turns: map[string][][]netip.Addr{},
 		faults: map[faultKey]DNSFault{}, conns: map[net.Conn]struct{}{},
+	}
+	if cfg.TLS != nil {
+		host, _, _ := net.SplitHostPort(d.Addr()) // an address of ours is one
+		if d.tls, err = tls.Listen("tcp", net.JoinHostPort(host, "0"), cfg.TLS); err != nil {
+			return nil, errors.Join(fmt.Errorf("testca: DNS over TLS: %w", err), udp.Close(), tcp.Close())
+		}
 	}
 	d.ctx, d.stop = context.WithCancel(context.Background())
 	d.wg.Go(d.serveUDP)
-	d.wg.Go(d.serveTCP)
+	d.wg.Go(func() { d.serveStreams(tcp, "tcp") })
+	if d.tls != nil {
+		d.wg.Go(func() { d.serveStreams(d.tls, "tls") })
+	}
 	return d, nil
 }
 
@@ -102,10 +120,21 @@ func listenBoth(addr string) (*net.UDPConn, net.Listener, error) {
 // Addr is where the server listens, host:port.
 func (d *DNS) Addr() string { return d.udp.LocalAddr().String() }
 
+// TLSAddr is where the server listens for TLS, host:port; empty without [DNSConfig.TLS].
+func (d *DNS) TLSAddr() string {
+	if d.tls == nil {
+		return ""
+	}
+	return d.tls.Addr().String()
+}
+
 // Close stops the server, ends held answers and waits for its goroutines.
 func (d *DNS) Close() error {
 	d.stop()
 	err := errors.Join(d.udp.Close(), d.tcp.Close())
+	if d.tls != nil {
+		err = errors.Join(err, d.tls.Close())
+	}
 	d.mu.Lock()
 	for c := range d.conns {
 		_ = c.Close()
@@ -174,12 +203,13 @@ func (d *DNS) SetChain(name, target string, n int) {
 	}
 }
 
-// Remove forgets a name: its records, turns and faults.
+// Remove forgets a name: its records, turns, faults and signatures.
 func (d *DNS) Remove(name string) {
 	name = dns.CanonicalName(name)
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	delete(d.records, name)
+	delete(d.zones, name)
 	delete(d.turns, name+"A")
 	delete(d.turns, name+"AAAA")
 	for key := range d.faults {

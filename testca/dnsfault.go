@@ -1,7 +1,9 @@
 package testca
 
 import (
+	"fmt"
 	"net"
+	"slices"
 	"time"
 
 	"github.com/miekg/dns"
@@ -29,12 +31,24 @@ const (
 	DNSAliasLoop                  // two aliases that point at each other, in one answer
 	DNSStranger                   // addresses whose owner is another name
 	DNSReferral                   // no records and no recursion, as a server answers that is none for this name
+	DNSLame                       // no records and the root's name servers, as a server refers upward that lost the zone
+	DNSBare                       // the answer section alone: NODATA and NXDOMAIN without a SOA
+	DNSShuffled                   // the records in reverse order
+	DNSDuplicated                 // every record twice, and the whole reply as well
+	DNSHuge                       // 200 records of the type beside the honest ones: too much for UDP, not for TCP
+	DNSClosed                     // closes the connection instead of answering; truncated over UDP
+	DNSHangUp                     // closes the connection behind the reply; truncated over UDP
+	DNSDribble                    // sends half of the first reply over a connection, byte by byte, and no more; truncated over UDP
 )
 
 // DNSFault is how the answers for a name go wrong.
 type DNSFault struct {
 	Kind  DNSFaultKind
-	Delay time.Duration // before anything is sent; zero: at once
+	Delay time.Duration // before anything is sent; zero: at once; replies on one connection overtake each other
+	// EDE and Text explain the reply (RFC 8914, 2) unless both are zero.
+	EDE  uint16
+	Text string
+	AD   bool // the reply says that it is authentic, whether or not it is
 }
 
 type faultKey struct {
@@ -65,6 +79,52 @@ func (d *DNS) fault(name string, qtype uint16) DNSFault {
 		}
 	}
 	return DNSFault{}
+}
+
+// respond sends what a fault makes of the honest reply.
+func (d *DNS) respond(fault DNSFault, network string, q, honest *dns.Msg, to *peer) {
+	if fault.EDE != 0 || fault.Text != "" {
+		explain(honest, fault.EDE, fault.Text)
+	}
+	honest.AuthenticatedData = honest.AuthenticatedData || fault.AD
+	switch fault.Kind {
+	case DNSClosed, DNSHangUp, DNSDribble:
+		if network == "udp" {
+			fault.Kind = DNSTruncated
+			break
+		}
+		d.breakOff(fault.Kind, pack(honest), to)
+		return
+	}
+	for _, out := range misbehave(fault.Kind, network, q, honest) {
+		to.send(out)
+	}
+}
+
+// breakOff does what can go wrong with a connection.
+func (d *DNS) breakOff(kind DNSFaultKind, reply []byte, to *peer) {
+	switch kind {
+	case DNSHangUp:
+		to.send(reply)
+		to.hangUp()
+	case DNSDribble:
+		to.once.Do(func() { d.wg.Go(func() { d.dribble(framed(reply)[:len(reply)/2], to) }) })
+	default:
+		to.hangUp()
+	}
+}
+
+func (d *DNS) dribble(bytes []byte, to *peer) {
+	for _, b := range bytes {
+		if to.raw([]byte{b}) != nil {
+			return
+		}
+		select {
+		case <-time.After(5 * time.Millisecond):
+		case <-d.ctx.Done():
+			return
+		}
+	}
 }
 
 // misbehave turns the honest reply into the datagrams or messages that a fault sends.
@@ -105,6 +165,21 @@ func misbehave(kind DNSFaultKind, network string, q, honest *dns.Msg) [][]byte {
 		return [][]byte{raw}
 	case DNSAliasLoop:
 		bad.Answer = aliasLoop(q.Question[0].Name)
+	case DNSLame:
+		bad.Answer = nil
+		bad.Ns = []dns.RR{&dns.NS{Hdr: dns.RR_Header{Name: ".", Rrtype: dns.TypeNS, Class: dns.ClassINET, Ttl: 60}, Ns: "a.root-servers.invalid."}}
+	case DNSBare:
+		bad.Ns = nil
+	case DNSShuffled:
+		slices.Reverse(bad.Answer)
+	case DNSDuplicated:
+		bad.Answer = append(bad.Answer, bad.Answer...)
+		return [][]byte{pack(bad), pack(bad)}
+	case DNSHuge:
+		bad.Answer = append(bad.Answer, huge(q.Question[0])...)
+		if network == "udp" {
+			bad.Answer, bad.Truncated = nil, true
+		}
 	case DNSReferral:
 		bad.Answer, bad.RecursionAvailable = nil, false
 	case DNSStranger:
@@ -159,6 +234,23 @@ func oversized(m *dns.Msg) []byte {
 	}
 	m.Compress = true
 	return pack(m)
+}
+
+// huge are 200 records of the type that a question is for, none of which means anything.
+func huge(q dns.Question) []dns.RR {
+	hdr := dns.RR_Header{Name: q.Name, Rrtype: q.Qtype, Class: dns.ClassINET, Ttl: 60}
+	var more []dns.RR
+	for i := range 200 {
+		switch q.Qtype {
+		case dns.TypeA:
+			more = append(more, &dns.A{Hdr: hdr, A: net.IPv4(198, 51, 100, byte(i))})
+		case dns.TypeTXT:
+			more = append(more, &dns.TXT{Hdr: hdr, Txt: []string{fmt.Sprintf("filler %d", i)}})
+		case dns.TypeCAA:
+			more = append(more, &dns.CAA{Hdr: hdr, Tag: "iodef", Value: fmt.Sprintf("mailto:%d@example.com", i)})
+		}
+	}
+	return more
 }
 
 func aliasLoop(name string) []dns.RR {

@@ -5,6 +5,7 @@ import (
 	"io"
 	"net"
 	"net/netip"
+	"sync"
 	"time"
 
 	"github.com/miekg/dns"
@@ -20,13 +21,21 @@ func (d *DNS) serveUDP() {
 			}
 			continue // an ICMP error of an earlier answer
 		}
-		d.serve(buf[:n], "udp", from, func(reply []byte) { _, _ = d.udp.WriteToUDPAddrPort(reply, from) })
+		d.serve(buf[:n], "udp", from, &peer{send: func(reply []byte) { _, _ = d.udp.WriteToUDPAddrPort(reply, from) }})
 	}
 }
 
-func (d *DNS) serveTCP() {
+// peer is who a reply goes to. A stream's peer can be left (hangUp) and can be sent bytes without their length (raw).
+type peer struct {
+	send   func(reply []byte)
+	raw    func(bytes []byte) error
+	hangUp func()
+	once   sync.Once // of what cannot be mixed with other bytes
+}
+
+func (d *DNS) serveStreams(l net.Listener, network string) {
 	for {
-		c, err := d.tcp.Accept()
+		c, err := l.Accept()
 		if err != nil {
 			if d.ctx.Err() != nil {
 				return
@@ -36,12 +45,12 @@ func (d *DNS) serveTCP() {
 		d.mu.Lock()
 		d.conns[c] = struct{}{}
 		d.mu.Unlock()
-		d.wg.Go(func() { d.serveConn(c) })
+		d.wg.Go(func() { d.serveConn(c, network) })
 	}
 }
 
 // serveConn answers questions with their two-octet lengths (RFC 1035, 4.2.2) until the peer leaves or rests 10 seconds.
-func (d *DNS) serveConn(c net.Conn) {
+func (d *DNS) serveConn(c net.Conn, network string) {
 	defer func() {
 		d.mu.Lock()
 		delete(d.conns, c)
@@ -49,6 +58,14 @@ func (d *DNS) serveConn(c net.Conn) {
 		_ = c.Close()
 	}()
 	from := c.RemoteAddr().(*net.TCPAddr).AddrPort()
+	to := &peer{
+		send: func(reply []byte) { _, _ = c.Write(framed(reply)) },
+		raw: func(bytes []byte) error {
+			_, err := c.Write(bytes)
+			return err
+		},
+		hangUp: func() { _ = c.Close() },
+	}
 	for d.ctx.Err() == nil {
 		_ = c.SetDeadline(time.Now().Add(10 * time.Second))
 		var size [2]byte
@@ -59,26 +76,28 @@ func (d *DNS) serveConn(c net.Conn) {
 		if _, err := io.ReadFull(c, question); err != nil {
 			return
 		}
-		d.serve(question, "tcp", from, func(reply []byte) {
-			_, _ = c.Write(append(binary.BigEndian.AppendUint16(nil, uint16(len(reply))), reply...))
-		})
+		d.serve(question, network, from, to)
 	}
 }
 
+func framed(reply []byte) []byte {
+	return append(binary.BigEndian.AppendUint16(nil, uint16(len(reply))), reply...)
+}
+
 // serve decodes a question, remembers it and sends what its fault says, at once or from a goroutine that Close ends.
-func (d *DNS) serve(raw []byte, network string, from netip.AddrPort, send func([]byte)) {
+func (d *DNS) serve(raw []byte, network string, from netip.AddrPort, to *peer) {
 	q := new(dns.Msg)
 	if err := q.Unpack(raw); err != nil || len(q.Question) != 1 || q.Response {
 		return // not a question; a resolver drops it
 	}
 	if q.Opcode == dns.OpcodeUpdate {
-		send(pack(d.update(q)))
+		to.send(pack(d.update(q)))
 		return
 	}
 	name := dns.CanonicalName(q.Question[0].Name)
-	seen := DNSQuery{Name: name, Type: q.Question[0].Qtype, Network: network, Source: from, ID: q.Id}
+	seen := DNSQuery{Name: name, Type: q.Question[0].Qtype, Network: network, Source: from, ID: q.Id, Size: len(raw), AD: q.AuthenticatedData, CD: q.CheckingDisabled}
 	if opt := q.IsEdns0(); opt != nil {
-		seen.EDNS = opt.UDPSize()
+		seen.EDNS, seen.DO = opt.UDPSize(), opt.Do()
 	}
 	d.mu.Lock()
 	if len(d.queries) < queryLog {
@@ -86,6 +105,7 @@ func (d *DNS) serve(raw []byte, network string, from netip.AddrPort, send func([
 	}
 	fault := d.fault(name, seen.Type)
 	reply := d.answer(q, name)
+	d.validate(q, reply)
 	watch := d.watch
 	d.mu.Unlock()
 	if watch != nil {
@@ -96,11 +116,7 @@ func (d *DNS) serve(raw []byte, network string, from netip.AddrPort, send func([
 		// RFC 6891, 6.2.5 and RFC 2181, 9: what does not fit is cut, and says so.
 		reply.Truncate(max(dns.MinMsgSize, int(seen.EDNS)))
 	}
-	respond := func() {
-		for _, out := range misbehave(fault.Kind, network, q, reply) {
-			send(out)
-		}
-	}
+	respond := func() { d.respond(fault, network, q, reply, to) }
 	if fault.Delay == 0 {
 		respond()
 		return
@@ -127,6 +143,7 @@ func (d *DNS) answer(q *dns.Msg, name string) *dns.Msg {
 		rrs, exists := d.lookup(name, qtype)
 		if !exists {
 			reply.Rcode = dns.RcodeNameError
+			d.deny(reply, name, qtype)
 			return reply
 		}
 		next := ""
@@ -139,6 +156,7 @@ func (d *DNS) answer(q *dns.Msg, name string) *dns.Msg {
 			}
 		}
 		if next == "" {
+			d.deny(reply, name, qtype)
 			return reply
 		}
 		name = next

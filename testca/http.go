@@ -27,6 +27,9 @@ type HTTPConfig struct {
 	TLS         bool
 	TLSAddr     string
 	Certificate *tls.Certificate
+	// Answer, if set, is asked for the answers to tokens that were not Set, with the host that the request names (without a
+	// port); false: there is none. It must be safe for concurrent use.
+	Answer func(ctx context.Context, host, token string) (string, bool)
 }
 
 // HTTP is a programmable web server that answers http-01 challenges. All methods are safe for concurrent use and take
@@ -37,12 +40,14 @@ type HTTP struct {
 	ctx           context.Context // ends at Close, and with it every answer that is being held
 	stop          context.CancelFunc
 	wg            sync.WaitGroup
+	answer        func(ctx context.Context, host, token string) (string, bool) // for tokens that were not set; may be nil
 
-	mu       sync.Mutex
-	answers  map[string]string
-	faults   map[string]HTTPFault
-	requests []HTTPRequest
-	watch    func(HTTPRequest)
+	mu         sync.Mutex
+	answers    map[string]string
+	faults     map[string]HTTPFault // by token
+	hostFaults map[string]HTTPFault
+	requests   []HTTPRequest
+	watch      func(HTTPRequest)
 }
 
 // HTTPRequest is one request as it arrived.
@@ -63,7 +68,7 @@ func NewHTTP(cfg HTTPConfig) (*HTTP, error) {
 	if cfg.Addr == "" {
 		cfg.Addr = "127.0.0.1:0"
 	}
-	h := &HTTP{answers: map[string]string{}, faults: map[string]HTTPFault{}}
+	h := &HTTP{answer: cfg.Answer, answers: map[string]string{}, faults: map[string]HTTPFault{}, hostFaults: map[string]HTTPFault{}}
 	var err error
 	if h.plain, err = net.Listen("tcp", cfg.Addr); err != nil {
 		return nil, fmt.Errorf("testca: HTTP: %w", err)
@@ -151,11 +156,42 @@ func (h *HTTP) Remove(token string) {
 func (h *HTTP) Break(token string, fault HTTPFault) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	setFault(h.faults, token, fault)
+}
+
+// BreakHost switches a fault on for the requests to a host, as their Host field names it without a port. A fault of the
+// token goes before it, and it goes before that of every token. A zero fault switches it off.
+func (h *HTTP) BreakHost(host string, fault HTTPFault) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	setFault(h.hostFaults, host, fault)
+}
+
+func setFault(faults map[string]HTTPFault, key string, fault HTTPFault) {
 	if fault.Kind == HTTPHonest {
-		delete(h.faults, token)
+		delete(faults, key)
 		return
 	}
-	h.faults[token] = fault
+	faults[key] = fault
+}
+
+// fault finds the setting for a request; h.mu is held.
+func (h *HTTP) fault(host, token string) HTTPFault {
+	if f, ok := h.faults[token]; ok {
+		return f
+	}
+	if f, ok := h.hostFaults[host]; ok {
+		return f
+	}
+	return h.faults[""]
+}
+
+// host is whom a request is to, without a port.
+func host(r *http.Request) string {
+	if name, _, err := net.SplitHostPort(r.Host); err == nil {
+		return name
+	}
+	return r.Host
 }
 
 // Requests returns the requests that arrived, oldest first, at most the first 4096.
@@ -187,14 +223,14 @@ func (h *HTTP) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	watch := h.watch
 	answer, known := h.answers[token]
 	if !isHop && token != "" {
-		var ok bool
-		if fault, ok = h.faults[token]; !ok {
-			fault = h.faults[""]
-		}
+		fault = h.fault(host(r), token)
 	}
 	h.mu.Unlock()
 	if watch != nil {
 		watch(seen)
+	}
+	if !known && h.answer != nil && token != "" {
+		answer, known = h.answer(r.Context(), host(r), token)
 	}
 
 	switch {

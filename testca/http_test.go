@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
@@ -111,5 +112,50 @@ func TestHTTPCloseEndsHeldAnswers(t *testing.T) {
 	}
 	if err := <-done; err == nil {
 		t.Error("a held request was answered")
+	}
+}
+
+// TestHTTPHosts breaks one host of a server whose answers come from elsewhere.
+func TestHTTPHosts(t *testing.T) {
+	h, c := newHTTP(t, HTTPConfig{Answer: func(_ context.Context, host, token string) (string, bool) {
+		return token + " of " + host, token != "unknown"
+	}})
+	h.Set("own", "set")
+	h.Break("", HTTPFault{Kind: HTTPContent, Status: 503})
+	h.BreakHost("good.example", HTTPFault{Kind: HTTPRedirectChain, Count: 2})
+	h.BreakHost("bad.example", HTTPFault{Kind: HTTPContent, Body: "bad"})
+	h.Break("broken", HTTPFault{Kind: HTTPContent, Body: "of the token"})
+	ask := func(host, token string, status int, body string) {
+		t.Helper()
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+h.Addr().String()+challengePath+token, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Host = host
+		w := httptest.NewRecorder()
+		for range 5 { // by hand, because a client would follow redirects to another Host
+			w = httptest.NewRecorder()
+			h.ServeHTTP(w, req)
+			if w.Code != http.StatusFound {
+				break
+			}
+			req.URL.Path = w.Header().Get("Location")
+		}
+		if got := w.Body.String(); w.Code != status || (body != "" && got != body) {
+			t.Errorf("%s of %s: %d %q, want %d %q", token, host, w.Code, got, status, body)
+		}
+	}
+	ask("bad.example:5002", "one", 200, "bad")
+	ask("bad.example", "broken", 200, "of the token")
+	ask("good.example:5002", "one", 200, "one of good.example")
+	ask("other.example", "one", 503, "")
+	h.Break("", HTTPFault{})
+	ask("other.example", "one", 200, "one of other.example")
+	ask("other.example", "own", 200, "set")
+	ask("other.example", "unknown", 404, "")
+	h.BreakHost("bad.example", HTTPFault{})
+	ask("bad.example", "one", 200, "one of bad.example")
+	if status, _, err := get(t.Context(), c, "http://"+h.Addr().String()+"/elsewhere"); err != nil || status != 404 {
+		t.Errorf("what is no challenge: %d %v", status, err)
 	}
 }
