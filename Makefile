@@ -10,7 +10,7 @@ CHAOS_ROUNDS ?= 100
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.7.0
 GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@latest
 
-.PHONY: build test short chaos bench bench-lists lint fuzz vuln programs
+.PHONY: build test short conformance chaos bench bench-lists lint fuzz vuln programs
 
 build:
 	go build -trimpath -o bin/gatehouse ./cmd/gatehouse
@@ -31,6 +31,11 @@ test: programs
 # short needs nothing installed.
 short:
 	go test ./...
+
+# conformance writes docs/conformance.md from the tables of package conformance, then holds the gateway to them.
+conformance:
+	go test ./conformance -run '^TestDocument$$' -update
+	go test -race ./conformance
 
 # chaos lets CHAOS_ROUNDS things happen to gateways on Redis, Sentinel and Cluster under load; CONTRIBUTING.md says how to
 # repeat what it found.

@@ -29,7 +29,7 @@ var mayImport = map[string][]string{
 	"testca":                  {"identifier"},
 	"dcv":                     leaves,
 	"policy":                  with(leaves, "dcv"),
-	"auth":                    with(leaves, "audit"),
+	"auth":                    with(leaves, "audit", "seal"),
 	"ca":                      with(leaves, "policy", "dcv", "audit", "internal/work"),
 	"publish":                 with(leaves, "ca", "internal/work"),
 	"ra":                      with(leaves, "ca", "dcv", "policy", "auth", "audit", "internal/work"),

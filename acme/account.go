@@ -1,6 +1,7 @@
 package acme
 
 import (
+	"encoding/json"
 	"slices"
 	"time"
 
@@ -13,7 +14,8 @@ import (
 // AccountID is the random name of an account, as in its URL.
 type AccountID string
 
-// Account is an ACME account (RFC 8555, 7.1.2), bound to the organisation of the directory it was made in.
+// Account is an ACME account (RFC 8555, 7.1.2). It belongs to the organisation of the directory it was made in, or to that of
+// the key which bound it.
 type Account struct {
 	ID          AccountID
 	Org         auth.OrgID
@@ -24,6 +26,7 @@ type Account struct {
 	Terms       string    // the URL of the terms that were agreed to; empty: there were none, or it was not recorded
 	Rollovers   int64     // how often the key was changed (RFC 8555, 7.3.5): of two keys the later has more
 	Created     time.Time
+	Binding     *Binding  // RFC 8555, 7.3.4; nil: none
 	Deactivated time.Time // zero: valid. There is no way back (RFC 8555, 7.3.6)
 	Version     [16]byte  // of the record as read; zero before it exists
 }
@@ -65,13 +68,19 @@ type wireAccount struct {
 	Contact     []string `json:"contact,omitempty"`
 	TermsAgreed bool     `json:"termsOfServiceAgreed,omitempty"`
 	Orders      string   `json:"orders"`
+
+	Binding json.RawMessage `json:"externalAccountBinding,omitempty"` // RFC 8555, 7.3.4
 }
 
 func (s *Server) renderAccount(a *Account) *wireAccount {
-	return &wireAccount{
+	w := &wireAccount{
 		Status:      a.Status(),
 		Contact:     a.Contacts,
 		TermsAgreed: !a.TermsAgreed.IsZero(),
 		Orders:      s.links.to(target{resource: resOrders, account: a.ID}),
 	}
+	if a.Binding != nil {
+		w.Binding = a.Binding.JWS
+	}
+	return w
 }

@@ -85,13 +85,13 @@ func TestNewAccountRace(t *testing.T) {
 }
 
 func TestNewAccountLate(t *testing.T) {
-	for name, path := range map[string]string{"same directory": "/acme/r/new-account", "another organisation's": "/acme/r/new-account/in/other"} {
+	for name, path := range map[string]string{"same directory": "/acme/r/new-account", "another organisation's": "/acme/r/new-account/in/other"} { // of the late one
 		w := newWorld(t)
 		c := w.client()
 		var first answer
 		elsewhere := c.elsewhere()
-		w.store.meanwhile("CreateAccount", func() { first = elsewhere.post(path, map[string]any{}) })
-		a := c.post("/acme/r/new-account", map[string]any{})
+		w.store.meanwhile("CreateAccount", func() { first = elsewhere.post("/acme/r/new-account", map[string]any{}) })
+		a := c.post(path, map[string]any{})
 		if path == "/acme/r/new-account" {
 			if a.want(t, http.StatusOK).header.Get("Location") != first.header.Get("Location") {
 				t.Errorf("%s: %s", name, a.body)

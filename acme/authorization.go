@@ -42,6 +42,8 @@ type Challenge struct {
 	Due    time.Time // while a validation is under way: when a sweep may start it again; zero: none is
 	Proof  *dcv.Proof
 	Failed *Failure
+	// Hindered is why the last attempt said nothing about the name and was left for later; nil once there is an outcome.
+	Hindered *Failure
 }
 
 // Failure is why a validation failed: the problem as the client sees it, and what was seen, for people.

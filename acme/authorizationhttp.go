@@ -30,7 +30,7 @@ type wireChallenge struct {
 // authorization reads one authorization, or gives it up.
 func (s *Server) authorization(ctx context.Context, req *signed) (*reply, error) {
 	if req.reads() {
-		return s.renderAuthorization(req.authz), nil
+		return s.givenUp(ctx, req.authz)
 	}
 	return s.deactivateAuthorization(ctx, req)
 }
@@ -76,6 +76,7 @@ func (s *Server) renderChallenge(a *Authorization, position int) *wireChallenge 
 	}
 	if c.Failed != nil {
 		w.Error = renderProblem(problem.New(c.Failed.Kind, "%s", c.Failed.Detail))
+		w.Error.Instance = s.links.authz(a.ID) // RFC 7807, 3.1: what to name to the operator, who has the whole record
 	}
 	return w
 }

@@ -52,23 +52,40 @@ func (s *Server) deactivateAuthorization(ctx context.Context, req *signed) (*rep
 	}
 }
 
-// givenUp answers once the journal has it, too: a store that goes back must not give the authority back that it was
-// told to forget. A client that heard of a failing journal asks again, and then the entry is written, maybe once more.
+// givenUp answers once the journal has it, too.
 func (s *Server) givenUp(ctx context.Context, a *Authorization) (*reply, error) {
+	if err := s.affirmGivenUp(ctx, a); err != nil {
+		return nil, err
+	}
+	return s.renderAuthorization(a), nil
+}
+
+// affirmGivenUp is nil once the journal surely holds that an authorization was given up: a store that goes back must not give
+// the authority back that its client was told is gone. So nobody is shown it before, also who only reads it after a
+// deactivation that failed in between. What this process has not put there itself, or long ago, costs one more entry, and
+// nothing else does: repeating the request is no way to fill the journal.
+func (s *Server) affirmGivenUp(ctx context.Context, a *Authorization) error {
+	if a.Deactivated.IsZero() {
+		return nil
+	}
+	if at, there := s.givenUpHere.get(a.ID); there && at.Equal(a.Deactivated) {
+		return nil
+	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), recordTimeout)
 	defer cancel()
 	data, err := json.Marshal(givenUpEntry{a.ID, a.Deactivated})
 	if err != nil {
-		return nil, err
+		return err
 	}
 	owner := Account{ID: a.Account}
 	event := audit.Event{
 		Kind: audit.AuthzGivenUp, At: s.Now().UTC(), Actor: owner.Principal(), Org: int32(a.Org), Account: string(a.Account), Data: data,
 	}
 	if err := s.Journal.Append(ctx, event); err != nil {
-		return nil, problem.Wrap(err, problem.Unavailable, "the deactivation could not be recorded; try again later")
+		return problem.Wrap(err, problem.Unavailable, "the deactivation could not be recorded; try again later")
 	}
-	return s.renderAuthorization(a), nil
+	s.givenUpHere.put(a.ID, func(time.Time) time.Time { return a.Deactivated })
+	return nil
 }
 
 // givenUpEntry is a deactivation as the journal holds it (audit.Event.Data).

@@ -31,9 +31,13 @@ type wireMeta struct {
 // directory answers a directory: the default one, an organisation's, or an organisation's with one profile.
 func (s *Server) directory(_ context.Context, req *signed) (*reply, error) {
 	in := req.target
-	org, _, err := s.offer(in)
+	org, err := s.organisation(in)
 	if err != nil {
 		return nil, err
+	}
+	offered := s.offered(in, org, policy.Restriction{})
+	if len(offered) == 0 { // also where the URL names a profile that the organisation may not use
+		return nil, errAbsent
 	}
 	return &reply{value: &wireDirectory{
 		NewNonce:    s.links.to(target{resource: resNewNonce}),
@@ -43,11 +47,15 @@ func (s *Server) directory(_ context.Context, req *signed) (*reply, error) {
 		RevokeCert:  s.links.to(target{resource: resRevoke}),
 		KeyChange:   s.links.to(target{resource: resKeyChange}),
 		RenewalInfo: s.links.to(target{resource: resRenewalInfo}),
-		Meta:        wireMeta{TermsOfService: s.TermsURL, Website: s.Website, CAAIdentities: s.CAAIdentities, Profiles: s.offered(in, org)},
+		Meta: wireMeta{
+			TermsOfService: s.TermsURL, Website: s.Website, CAAIdentities: s.CAAIdentities, Profiles: offered,
+			ExternalAccountRequired: s.bindingMode(in, org) == auth.EABRequired,
+		},
 	}}, nil
 }
 
-// organisation is the one that a directory, new-account, new-authz or new-order URL belongs to.
+// organisation is the one that a directory or new-account URL belongs to. To that of /acme/directory belong the accounts that
+// are made there without a binding; those of all organisations work there.
 func (s *Server) organisation(t target) (auth.Org, error) {
 	if t.org == "" {
 		return s.Organisations.Default(), nil
@@ -57,24 +65,6 @@ func (s *Server) organisation(t target) (auth.Org, error) {
 		return auth.Org{}, errAbsent
 	}
 	return org, nil
-}
-
-// offer is the organisation and the profile behind a directory, new-authz or new-order URL. A profile that the organisation may not
-// use looks absent.
-func (s *Server) offer(t target) (auth.Org, *policy.Profile, error) {
-	org, err := s.organisation(t)
-	if err != nil {
-		return auth.Org{}, nil, err
-	}
-	name := t.profile
-	if name == "" {
-		name = s.DefaultProfile
-	}
-	profile, ok := s.Profiles[name]
-	if !ok || !s.Allowed(org.ID, name) {
-		return auth.Org{}, nil, errAbsent
-	}
-	return org, profile, nil
 }
 
 // index is the directory that a URL belongs to (RFC 8555, 7.1). URLs of objects belong to the default one: an object's

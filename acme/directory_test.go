@@ -3,8 +3,11 @@ package acme
 import (
 	"bytes"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
+
+	"github.com/gatehouse-ca/gatehouse/auth"
 )
 
 func TestDirectories(t *testing.T) {
@@ -93,7 +96,7 @@ func TestOrganisationsAreApart(t *testing.T) {
 	unknown := w.client()
 	unknown.kid = w.server.links.account(AccountID(newID()))
 	want := unknown.post("/acme/r/new-order", identifiers("a.example.com")).wantProblem(t, http.StatusBadRequest, "accountDoesNotExist")
-	for _, path := range []string{"/acme/r/new-order", "/acme/r/new-order/in/main", "/acme/r/new-order/in/main/web"} {
+	for _, path := range []string{"/acme/r/new-order/in/main", "/acme/r/new-order/in/main/web"} {
 		if got := c.post(path, identifiers("a.example.com")).wantProblem(t, http.StatusBadRequest, "accountDoesNotExist"); got["detail"] != want["detail"] {
 			t.Errorf("%s: %v", path, got)
 		}
@@ -105,7 +108,60 @@ func TestOrganisationsAreApart(t *testing.T) {
 	}
 	// The key has its account; another organisation's directory neither makes a second nor passes the first for its own.
 	key := &client{w: w, key: c.key}
-	key.post("/acme/r/new-account", map[string]any{}).wantProblem(t, http.StatusForbidden, "unauthorized")
-	key.post("/acme/r/new-account", map[string]any{"onlyReturnExisting": true}).wantProblem(t, http.StatusBadRequest, "accountDoesNotExist")
+	key.post("/acme/r/new-account/in/main", map[string]any{}).wantProblem(t, http.StatusForbidden, "unauthorized")
+	key.post("/acme/r/new-account/in/main", map[string]any{"onlyReturnExisting": true}).wantProblem(t, http.StatusBadRequest, "accountDoesNotExist")
 	key.post("/acme/r/new-account/in/nobody", map[string]any{}).wantProblem(t, http.StatusNotFound, "malformed")
+}
+
+// TestTheDefaultDirectoryIsEverybodys: there an account acts in its own organisation, by what that may use, whichever directory
+// it was made in.
+func TestTheDefaultDirectoryIsEverybodys(t *testing.T) {
+	w := newWorld(t)
+	c := w.accountAt("/acme/r/new-account/in/other")
+	secret := identifiers("a.example.com")
+	secret["profile"] = "secret" // which the default organisation may not use
+	o := c.post("/acme/r/new-order", secret).want(t, http.StatusCreated).order(t)
+	if stored := w.store.orders[o.id()]; stored.Org != 2 || stored.Profile != "secret" {
+		t.Errorf("%+v", stored)
+	}
+	a := c.post(newAuthzPath, preauthorization("a.example.com")).want(t, http.StatusCreated)
+	for _, authz := range w.store.authzs {
+		if authz.Org != 2 {
+			t.Errorf("%s: %+v", a.header.Get("Location"), authz)
+		}
+	}
+	for _, in := range []map[string]any{{}, {"onlyReturnExisting": true}} {
+		again := (&client{w: w, key: c.key}).post("/acme/r/new-account", in).want(t, http.StatusOK)
+		if again.header.Get("Location") != c.kid {
+			t.Error(again.header)
+		}
+	}
+	w.account().post("/acme/r/new-order", secret).wantProblem(t, http.StatusBadRequest, "invalidProfile")
+}
+
+// TestOrganisationWithoutTheDefaultProfile: a directory is there if its organisation may use any profile, and where that is one
+// alone nobody has to name it.
+func TestOrganisationWithoutTheDefaultProfile(t *testing.T) {
+	allowed := []string{"second"}
+	w := newWorld(t, func(c *Config) {
+		c.Allowed = func(org auth.OrgID, profile string) bool { return org == 1 || slices.Contains(allowed, profile) }
+	})
+	c := w.accountAt("/acme/r/new-account/in/other")
+	for _, path := range []string{"/acme/r/new-order", "/acme/r/new-order/in/other"} {
+		o := c.post(path, identifiers("a.example.com")).want(t, http.StatusCreated).order(t)
+		if got := w.store.orders[o.id()].Profile; got != "second" {
+			t.Errorf("%s: %s", path, got)
+		}
+	}
+	allowed = []string{"second", "secret"}
+	for path, in := range map[string]map[string]any{"/acme/r/new-order": identifiers("a.example.com"), newAuthzPath + "/in/other": preauthorization("a.example.com")} {
+		p := c.post(path, in).wantProblem(t, http.StatusBadRequest, "invalidProfile")
+		if detail := p["detail"].(string); !strings.Contains(detail, "second, secret") {
+			t.Errorf("%s: %s", path, detail)
+		}
+	}
+	c.post(newAuthzPath+"/in/other/secret", preauthorization("a.example.com")).want(t, http.StatusCreated)
+	allowed = nil
+	w.get(http.MethodGet, "/acme/in/other/directory").wantProblem(t, http.StatusNotFound, "malformed")
+	c.post("/acme/r/new-order", identifiers("a.example.com")).wantProblem(t, http.StatusNotFound, "malformed")
 }

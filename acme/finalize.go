@@ -22,7 +22,13 @@ const (
 	// beginTime is how long beyond FinalizeWait an answer waits for the beginning of an issuance to be recorded. The door's
 	// listener gives an answer more time than both.
 	beginTime = 10 * time.Second
+	// maxIssuances is how many issuances of one account may be under way in this process. One lasts longer than the request
+	// that began it where the account's own name servers are slow to answer about CAA, and each has a CSR of up to 64 KiB.
+	maxIssuances = 256
 )
+
+var errManyIssuances = problem.New(problem.Unavailable,
+	"%d certificates of this account are being issued; finalize again when some are done", maxIssuances).After(busyAfter)
 
 // finalize asks for an order's certificate (RFC 8555, 7.4). A CSR that policy refuses leaves the order as it was.
 func (s *Server) finalize(ctx context.Context, req *signed) (*reply, error) {
@@ -36,6 +42,12 @@ func (s *Server) finalize(ctx context.Context, req *signed) (*reply, error) {
 	}
 	if req.order.Status(s.Now(), facts) != StatusReady {
 		return s.finalizedBefore(ctx, req.order, facts, csr)
+	}
+	if err := s.stillIssued(req.order); err != nil {
+		return nil, err
+	}
+	if err := s.noAccountKey(ctx, csr); err != nil {
+		return nil, err
 	}
 	i, err := s.startIssuance(req, facts, csr.Raw)
 	if err != nil {
@@ -110,6 +122,25 @@ func decodeFinalize(req *signed) (*x509.CertificateRequest, error) {
 	return csr, nil
 }
 
+// noAccountKey refuses a CSR with the key of any account, as RFC 8555, 11.1 demands. That of the account that asks was
+// refused before, without the store.
+func (s *Server) noAccountKey(ctx context.Context, csr *x509.CertificateRequest) error {
+	thumbprint, ok := jws.ThumbprintOf(csr.PublicKey)
+	if !ok {
+		return nil
+	}
+	_, err := s.Store.AccountByKey(ctx, thumbprint)
+	switch {
+	case problem.Is(err, problem.NotFound):
+		return nil
+	case err != nil:
+		return err
+	case csr.CheckSignature() != nil:
+		return nil // for policy to refuse: who does not have the key shall not learn that an account has it
+	}
+	return problem.New(problem.BadCSR, "the CSR has the key of an account; make another key for the certificate")
+}
+
 // decode64 decodes base64url as RFC 8555, 6.1 wants it: no padding, and no line breaks, which Go's decoder would skip.
 func decode64(text string) ([]byte, error) {
 	if strings.ContainsAny(text, "\r\n") {
@@ -132,18 +163,24 @@ type issuance struct {
 type finalizing struct {
 	mu   sync.Mutex
 	byID map[OrderID]*issuance
+	of   map[AccountID]int // how many of an account are under way, two for one order included
 }
 
-func (f *finalizing) init() { f.byID = make(map[OrderID]*issuance) }
+func (f *finalizing) init() {
+	f.byID, f.of = make(map[OrderID]*issuance), make(map[AccountID]int)
+}
 
 // leave ends an issuance, also one that panicked.
-func (f *finalizing) leave(id OrderID, i *issuance) {
+func (f *finalizing) leave(id OrderID, account AccountID, i *issuance) {
 	if i.enrollment == nil && i.err == nil {
 		i.err = errors.New("an issuance ended without an outcome")
 	}
 	f.mu.Lock()
 	if f.byID[id] == i {
 		delete(f.byID, id)
+	}
+	if f.of[account]--; f.of[account] == 0 {
+		delete(f.of, account)
 	}
 	f.mu.Unlock()
 	close(i.done)
@@ -180,14 +217,17 @@ func (s *Server) startIssuance(req *signed, facts Facts, csr []byte) (*issuance,
 	if i := f.byID[order.ID]; i != nil && bytes.Equal(i.csr, csr) {
 		return i, nil
 	}
+	if f.of[order.Account] >= maxIssuances {
+		return nil, errManyIssuances
+	}
 	i := &issuance{csr: csr, done: make(chan struct{})}
-	caller := req.account.Caller()
+	caller, restriction := req.account.Caller(), req.account.restriction()
 	begun := *order // the store writes into it while the answer may be reading the order
 	started := s.Work.Go("acme-finalize", submitTime, func(ctx context.Context) {
-		defer f.leave(order.ID, i)
+		defer f.leave(begun.ID, begun.Account, i)
 		i.enrollment, i.err = s.Registrar.Submit(ctx, caller, ra.Request{
 			Door: ra.DoorACME, Profile: order.Profile, ProfileHash: order.ProfileHash,
-			Names: order.Names, CSR: csr, Proofs: order.proofs(facts), Replaces: order.replaced(),
+			Names: order.Names, CSR: csr, Proofs: order.proofs(facts), Restriction: restriction, Replaces: order.replaced(), Requested: order.Requested,
 			Begin: func(id ra.ID) any {
 				return &OrderBegun{Order: &begun, Enrollment: id, Authorizations: facts.Authorizations}
 			},
@@ -196,6 +236,7 @@ func (s *Server) startIssuance(req *signed, facts Facts, csr []byte) (*issuance,
 	if !started {
 		return nil, errStopping
 	}
+	f.of[order.Account]++
 	if f.byID[order.ID] == nil {
 		f.byID[order.ID] = i
 	}

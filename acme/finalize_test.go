@@ -2,9 +2,11 @@ package acme
 
 import (
 	"bytes"
+	"context"
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/x509"
+	"encoding/base64"
 	"encoding/pem"
 	"net/http"
 	"slices"
@@ -14,6 +16,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/gatehouse-ca/gatehouse/auth"
 	"github.com/gatehouse-ca/gatehouse/problem"
 	"github.com/gatehouse-ca/gatehouse/ra"
 	"github.com/gatehouse-ca/gatehouse/testca"
@@ -54,7 +57,7 @@ func TestFinalize(t *testing.T) {
 	if got.url != o.url || got.Status != "valid" || got.Certificate == "" { // RFC 8555, 7.4; Location is for real clients
 		t.Fatalf("%v %s", a.header, a.body)
 	}
-	if trips := w.ownTrips(); !slices.Equal(trips, []string{"Admit", "OrderFacts", "begin"}) {
+	if trips := w.ownTrips(); !slices.Equal(trips, []string{"Admit", "OrderFacts", "AccountByKey", "begin"}) {
 		t.Error("store trips:", trips)
 	}
 	req := w.registrar.requests[0]
@@ -408,8 +411,91 @@ func TestStoreTrips(t *testing.T) {
 	c.to(c.challengeOf(o.Authorizations[0]), map[string]any{})
 	done := c.to(o.Finalize, w.csr("a.example.com")).order(t)
 	c.read(done.Certificate).want(t, http.StatusOK)
-	want := []string{"Admit", "UsableAuthorizations", "CreateOrder", "Admit", "Admit", "FinishChallenge", "Admit", "OrderFacts", "begin", "Admit"}
+	want := []string{"Admit", "UsableAuthorizations", "CreateOrder", "Admit", "Admit", "FinishChallenge", "Admit", "OrderFacts", "AccountByKey", "begin", "Admit"}
 	if trips := w.ownTrips(); !slices.Equal(trips, want) {
 		t.Errorf("%v, want %v", trips, want)
 	}
+}
+
+// TestAccountKeysInCSRs: RFC 8555, 11.1: no key of any account is certified.
+func TestAccountKeysInCSRs(t *testing.T) {
+	w := newWorld(t)
+	c, other := w.account(), w.account()
+	o := c.readyOrder("a.example.com")
+	for _, key := range []crypto.Signer{c.key, other.key} {
+		der, err := testca.CSR(key, "a.example.com")
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.to(o.Finalize, map[string]string{"csr": base64.RawURLEncoding.EncodeToString(der)}).wantProblem(t, http.StatusBadRequest, "badCSR")
+		// Who does not have the key learns nothing about it.
+		der[len(der)-1] ^= 1
+		forged := c.to(o.Finalize, map[string]string{"csr": base64.RawURLEncoding.EncodeToString(der)})
+		if key == other.key && (forged.status == http.StatusOK || strings.Contains(string(forged.body), "account")) {
+			t.Errorf("a forged CSR: %d %s", forged.status, forged.body)
+		}
+	}
+	if got := c.to(o.Finalize, w.csr("a.example.com")).want(t, http.StatusOK).order(t); got.Status != "valid" {
+		t.Errorf("the order is %s", got.Status)
+	}
+}
+
+// TestIssuancesOfOneAccountAreBounded: an account whose issuances do not end, because its name servers do not answer about CAA,
+// cannot have ever more of them by sending another CSR each time. Others are not held up.
+func TestIssuancesOfOneAccountAreBounded(t *testing.T) {
+	synctest.Test(t, testIssuancesOfOneAccountAreBounded)
+}
+
+func testIssuancesOfOneAccountAreBounded(t *testing.T) {
+	w := newWorld(t, slow)
+	hostile, healthy := w.account(), w.account()
+	ready := func(c *client, name string) (facts Facts, req *signed) {
+		o := c.readyOrder(name)
+		account, order := w.store.accounts[c.id()], w.store.orders[o.id()]
+		return w.store.facts(order), &signed{account: account, order: order}
+	}
+	facts, req := ready(hostile, "a.example.com")
+	otherFacts, other := ready(healthy, "b.example.com")
+	gate := make(chan struct{})
+	w.server.Registrar = &gatedRegistrar{Registrar: w.server.Registrar, gate: gate}
+	var all []*issuance
+	for n := range maxIssuances {
+		i, err := w.server.startIssuance(req, facts, []byte{byte(n), byte(n >> 8)})
+		if err != nil {
+			t.Fatalf("issuance %d: %v", n, err)
+		}
+		all = append(all, i)
+	}
+	if _, err := w.server.startIssuance(req, facts, []byte("one more")); !problem.Is(err, problem.Unavailable) || problem.From(err).RetryAfter == 0 {
+		t.Errorf("one more: %v", err)
+	}
+	if i, err := w.server.startIssuance(req, facts, []byte{0, 0}); err != nil || i != all[0] {
+		t.Errorf("the same again is not joined: %v", err)
+	}
+	i, err := w.server.startIssuance(other, otherFacts, []byte("another CSR"))
+	if err != nil {
+		t.Errorf("another account: %v", err)
+	}
+	close(gate)
+	for _, i := range append(all, i) {
+		<-i.done
+	}
+	synctest.Wait()
+	if f := &w.server.finalizing; len(f.of) != 0 || len(f.byID) != 0 {
+		t.Errorf("%v, %d orders are left", f.of, len(f.byID))
+	}
+}
+
+// gatedRegistrar answers at the gate.
+type gatedRegistrar struct {
+	Registrar
+	gate chan struct{}
+}
+
+func (r *gatedRegistrar) Submit(ctx context.Context, _ auth.Caller, _ ra.Request) (*ra.Enrollment, error) {
+	select {
+	case <-r.gate:
+	case <-ctx.Done():
+	}
+	return nil, problem.New(problem.CAA, "the CAA records could not be looked up")
 }

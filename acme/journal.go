@@ -10,6 +10,7 @@ import (
 	"github.com/gatehouse-ca/gatehouse/acme/jws"
 	"github.com/gatehouse-ca/gatehouse/audit"
 	"github.com/gatehouse-ca/gatehouse/auth"
+	"github.com/gatehouse-ca/gatehouse/policy"
 	"github.com/gatehouse-ca/gatehouse/problem"
 )
 
@@ -78,7 +79,7 @@ func (s *Server) affirm(ctx context.Context, a *Account) (*Account, error) {
 
 // journalAccount appends an account as the store has it. The caller has its turn.
 func (s *Server) journalAccount(ctx context.Context, kind audit.Kind, a *Account) error {
-	data, err := json.Marshal(accountEntry{a.Key, a.Rollovers, a.Contacts, a.TermsAgreed, a.Terms, a.Created, a.Deactivated})
+	data, err := json.Marshal(accountEntry{a.Key, a.Rollovers, a.Contacts, a.TermsAgreed, a.Terms, a.Created, a.Deactivated, a.Binding.entry()})
 	if err != nil {
 		return err
 	}
@@ -105,6 +106,29 @@ type accountEntry struct {
 	Terms       string          `json:"terms,omitzero"`
 	Created     time.Time       `json:"created"`
 	Deactivated time.Time       `json:"deactivated,omitzero"`
+	Binding     *bindingEntry   `json:"binding,omitempty"`
+}
+
+// bindingEntry is an external account binding as the journal holds it, with what it restricts.
+type bindingEntry struct {
+	KeyID    string          `json:"keyID"`
+	JWS      json.RawMessage `json:"jws"`
+	Profiles []string        `json:"profiles,omitempty"`
+	Names    []string        `json:"names,omitempty"`
+}
+
+func (b *Binding) entry() *bindingEntry {
+	if b == nil {
+		return nil
+	}
+	return &bindingEntry{b.KeyID, b.JWS, b.Restriction.Profiles, b.Restriction.Names}
+}
+
+func (e *bindingEntry) binding() *Binding {
+	if e == nil {
+		return nil
+	}
+	return &Binding{KeyID: e.KeyID, JWS: e.JWS, Restriction: policy.Restriction{Profiles: e.Profiles, Names: e.Names}}
 }
 
 // AccountFromEvent is the account after an event of kind AccountMade or AccountEdited, for a replay of the journal into
@@ -129,6 +153,7 @@ func AccountFromEvent(e audit.Event) (*Account, error) {
 		ID: AccountID(e.Account), Org: auth.OrgID(e.Org), Key: key.Marshal(), Thumbprint: key.Thumbprint(),
 		Rollovers: entry.Rollovers, Contacts: entry.Contacts, TermsAgreed: entry.TermsAgreed, Terms: entry.Terms,
 		Created: entry.Created, Deactivated: entry.Deactivated,
+		Binding: entry.Binding.binding(),
 	}, nil
 }
 
@@ -143,6 +168,8 @@ func AccountFromEvent(e audit.Event) (*Account, error) {
 //   - A key that was changed stays changed (RFC 8555, 7.3.5): of two keys the one with more rollovers before it holds, in
 //     any account. The result then has another Thumbprint than have, and is to be written so that the old key is refused.
 //   - Nothing takes a deactivation back (RFC 8555, 7.3.6), and the organisation stays what it was.
+//   - An account that was bound stays bound (RFC 8555, 7.3.4): if it was made again without its binding, in the same
+//     organisation, it gets it, and what it restricts.
 //
 // An entry that says what the store has already changes nothing, so repeated entries and repeated replays do no harm.
 func Replayed(have, said *Account, restored bool) *Account {
@@ -156,10 +183,13 @@ func Replayed(have, said *Account, restored bool) *Account {
 	if said.Rollovers > have.Rollovers {
 		next.Key, next.Thumbprint, next.Rollovers = slices.Clone(said.Key), said.Thumbprint, said.Rollovers
 	}
+	if have.Binding == nil && said.Org == have.Org {
+		next.Binding = said.Binding
+	}
 	if restored {
 		next.Contacts, next.TermsAgreed, next.Terms = slices.Clone(said.Contacts), said.TermsAgreed, said.Terms
 	}
-	if next.Rollovers == have.Rollovers && next.Terms == have.Terms && next.Deactivated.Equal(have.Deactivated) && next.TermsAgreed.Equal(have.TermsAgreed) && slices.Equal(next.Contacts, have.Contacts) {
+	if next.Binding == have.Binding && next.Rollovers == have.Rollovers && next.Terms == have.Terms && next.Deactivated.Equal(have.Deactivated) && next.TermsAgreed.Equal(have.TermsAgreed) && slices.Equal(next.Contacts, have.Contacts) {
 		return nil
 	}
 	return next

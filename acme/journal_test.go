@@ -33,7 +33,7 @@ func (w *world) replay() map[AccountID]*Account {
 		switch next := Replayed(have, said, restored[said.ID]); {
 		case next == nil:
 		case have == nil:
-			restored[said.ID] = store.CreateAccount(w.t.Context(), next) == nil
+			restored[said.ID] = store.CreateAccount(w.t.Context(), next, nil) == nil
 		case next.Thumbprint != have.Thumbprint:
 			if err := store.RollKey(w.t.Context(), next, have.Thumbprint); err != nil {
 				w.t.Fatal(err)

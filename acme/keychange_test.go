@@ -328,3 +328,13 @@ func TestKeyChangeGivesUpWhenTheStoreFails(t *testing.T) {
 	w.store.failing("RollKey", nil)
 	c.read(c.kid).want(t, 200)
 }
+
+// TestOrderUnderWayWhileTheKeyChanges: what was admitted before goes on; the old key can do nothing with it.
+func TestOrderUnderWayWhileTheKeyChanges(t *testing.T) {
+	w := newWorld(t)
+	c, next := w.account(), w.client()
+	w.store.meanwhile("CreateOrder", func() { c.rollTo(next).want(t, http.StatusOK) })
+	o := c.post("/acme/r/new-order", identifiers("a.example.com")).want(t, http.StatusCreated).order(t)
+	c.read(o.url).wantProblem(t, http.StatusBadRequest, "malformed")
+	c.with(next).read(o.url).want(t, http.StatusOK)
+}

@@ -4,12 +4,14 @@ import (
 	"cmp"
 	"context"
 	"crypto/rand"
+	"fmt"
 	"maps"
 	"slices"
 	"strconv"
 	"sync"
 	"time"
 
+	"github.com/gatehouse-ca/gatehouse/auth"
 	"github.com/gatehouse-ca/gatehouse/ca"
 	"github.com/gatehouse-ca/gatehouse/identifier"
 	"github.com/gatehouse-ca/gatehouse/problem"
@@ -28,17 +30,20 @@ type memStore struct {
 	certificates map[CertificateID]*ca.Certificate
 	replacements map[CertificateID]replacement
 	nonceKeys    NonceKeys
+	external     map[string]auth.EABKey
 	changed      chan struct{} // closed and made anew by begin, for tests that wait for it
 	trips        []string
-	fail         map[string]error  // by method name: returned instead of doing anything
-	before       map[string]func() // by method name: called once, first
+	limits       map[string]time.Time // when each limit will be at rest
+	now          func() time.Time     // of the limits
+	fail         map[string]error     // by method name: returned instead of doing anything
+	before       map[string]func()    // by method name: called once, first
 }
 
 func newMemStore() *memStore {
 	return &memStore{
-		nonces: map[string]bool{}, accounts: map[AccountID]*Account{}, keys: map[string]AccountID{},
+		nonces: map[string]bool{}, limits: map[string]time.Time{}, now: time.Now, accounts: map[AccountID]*Account{}, keys: map[string]AccountID{},
 		orders: map[OrderID]*Order{}, authzs: map[AuthzID]*Authorization{},
-		enrollments: map[ra.ID]*ra.Enrollment{}, certificates: map[CertificateID]*ca.Certificate{}, replacements: map[CertificateID]replacement{}, fail: map[string]error{},
+		enrollments: map[ra.ID]*ra.Enrollment{}, certificates: map[CertificateID]*ca.Certificate{}, replacements: map[CertificateID]replacement{}, external: map[string]auth.EABKey{}, fail: map[string]error{},
 		changed: make(chan struct{}), before: map[string]func(){},
 	}
 }
@@ -93,6 +98,11 @@ func (m *memStore) Admit(_ context.Context, a Admission) (out Admitted, err erro
 	if out.Fresh = !m.nonces[string(a.Nonce)]; len(a.Nonce) > 0 {
 		m.nonces[string(a.Nonce)] = true
 	}
+	if out.Fresh {
+		if err := m.spend(a.Takes); err != nil {
+			return out, err
+		}
+	}
 	id := a.Account
 	if id == "" {
 		id = m.keys[a.Thumbprint]
@@ -104,6 +114,40 @@ func (m *memStore) Admit(_ context.Context, a Admission) (out Admitted, err erro
 		out.Certificate = copyOf(m.certificates[*a.Certificate])
 	}
 	return out, nil
+}
+
+// spend is the generic cell rate algorithm, as the engines do it. m.mu is held.
+func (m *memStore) spend(takes []Take) error {
+	now, moved := m.now(), map[string]time.Time{}
+	var refused *Refused
+	for i, take := range takes {
+		key := string(take.Limit) + " " + take.Of
+		rest := m.limits[key]
+		if rest.Before(now) {
+			rest = now
+		}
+		if _, twice := moved[key]; twice || take.Interval <= 0 || take.Burst < 1 || take.Cost < 0 {
+			return fmt.Errorf("no engine takes %+v", take)
+		}
+		moved[key] = rest.Add(time.Duration(take.Cost) * take.Interval)
+		if wait := moved[key].Sub(now) - time.Duration(take.Burst)*take.Interval; wait > 0 && (refused == nil || wait > refused.Wait) {
+			refused = &Refused{Take: i, Wait: wait}
+		}
+	}
+	if refused != nil {
+		return refused
+	}
+	maps.Copy(m.limits, moved)
+	return nil
+}
+
+func (m *memStore) Take(_ context.Context, takes ...Take) error {
+	err := m.enter("Take")
+	defer m.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	return m.spend(takes)
 }
 
 func copyOf[T any](p *T) *T {
@@ -121,7 +165,7 @@ func copyAuthz(a *Authorization) *Authorization {
 	return a.clone()
 }
 
-func (m *memStore) CreateAccount(_ context.Context, a *Account) error {
+func (m *memStore) CreateAccount(_ context.Context, a *Account, by *auth.EABKey) error {
 	err := m.enter("CreateAccount")
 	defer m.mu.Unlock()
 	if err != nil {
@@ -129,6 +173,16 @@ func (m *memStore) CreateAccount(_ context.Context, a *Account) error {
 	}
 	if _, taken := m.keys[a.Thumbprint]; taken || m.accounts[a.ID] != nil {
 		return errConflict
+	}
+	if by != nil {
+		key, ok := m.external[by.ID]
+		if !ok || key.Version != by.Version {
+			return errConflict
+		}
+		if !key.Reusable {
+			key.Account, key.Version = string(a.ID), newVersion()
+			m.external[by.ID] = key
+		}
 	}
 	a.Version = newVersion()
 	m.keys[a.Thumbprint], m.accounts[a.ID] = a.ID, a.clone()
@@ -196,9 +250,12 @@ func (m *memStore) DeactivateAuthorization(_ context.Context, a *Authorization) 
 	return m.put(a, func(c *Challenge) { c.Due = time.Time{} })
 }
 
-func (m *memStore) UsableAuthorizations(_ context.Context, account AccountID, names []identifier.Identifier) ([]*Authorization, error) {
+func (m *memStore) UsableAuthorizations(_ context.Context, account AccountID, names []identifier.Identifier, takes ...Take) ([]*Authorization, error) {
 	err := m.enter("UsableAuthorizations")
 	defer m.mu.Unlock()
+	if err == nil {
+		err = m.spend(takes)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -349,6 +406,29 @@ func (m *memStore) DueChallenges(_ context.Context, now time.Time, limit int) ([
 		}
 	}
 	return due, nil
+}
+
+func (m *memStore) Failures(_ context.Context, org auth.OrgID, cursor string, limit int) ([]ListedFailure, error) {
+	err := m.enter("Failures")
+	defer m.mu.Unlock()
+	if err != nil {
+		return nil, err
+	}
+	var all []ListedFailure
+	for _, a := range m.authzs {
+		if c := a.failed(); c != nil && (org == 0 || a.Org == org) {
+			all = append(all, ListedFailure{Cursor: c.Failed.At.Format(time.RFC3339) + string(a.ID), Authorization: a.clone()})
+		}
+	}
+	slices.SortFunc(all, func(a, b ListedFailure) int { return cmp.Compare(b.Cursor, a.Cursor) })
+	all = slices.DeleteFunc(all, func(f ListedFailure) bool { return cursor != "" && f.Cursor >= cursor })
+	return all[:min(limit, len(all))], nil
+}
+
+func (m *memStore) SweepFailures(context.Context, time.Time, int) (int, error) {
+	err := m.enter("SweepFailures")
+	defer m.mu.Unlock()
+	return 0, err
 }
 
 func (m *memStore) NonceKeys(context.Context) (NonceKeys, error) {

@@ -2,6 +2,7 @@ package acme
 
 import (
 	"context"
+	"encoding/json"
 	"net/http"
 
 	"github.com/gatehouse-ca/gatehouse/acme/jws"
@@ -15,6 +16,8 @@ type accountRequest struct {
 	Contact            []string `json:"contact"`
 	TermsAgreed        bool     `json:"termsOfServiceAgreed"`
 	OnlyReturnExisting bool     `json:"onlyReturnExisting"`
+
+	Binding json.RawMessage `json:"externalAccountBinding"` // RFC 8555, 7.3.4
 }
 
 // newAccount makes an account for the key that signed, or finds the one it has (RFC 8555, 7.3).
@@ -28,14 +31,21 @@ func (s *Server) newAccount(ctx context.Context, req *signed) (*reply, error) {
 		return nil, err
 	}
 	switch {
-	case req.account != nil: // RFC 8555, 7.3.1: contacts in the request change nothing
-		return s.existing(ctx, req.account, org, in)
+	case req.account != nil: // RFC 8555, 7.3.1: contacts in the request change nothing, and a binding binds nothing
+		return s.existing(ctx, req.account, req.target, org, in)
 	case in.OnlyReturnExisting:
 		return nil, errNoAccount
 	case s.TermsURL != "" && !in.TermsAgreed:
 		return nil, problem.New(problem.UserActionRequired, `"termsOfServiceAgreed" must be true; the terms are at %s`, s.TermsURL)
 	}
 	if err := checkContacts(in.Contact); err != nil {
+		return nil, err
+	}
+	if err := s.take(ctx, addressClaims(LimitAddressNewAccounts, req.address, s.Limits.AddressNewAccounts, "new accounts from ")); err != nil {
+		return nil, err
+	}
+	by, err := s.externalAccount(ctx, req, org, in.Binding)
+	if err != nil {
 		return nil, err
 	}
 	now := s.now()
@@ -46,20 +56,23 @@ func (s *Server) newAccount(ctx context.Context, req *signed) (*reply, error) {
 	if in.TermsAgreed {
 		a.TermsAgreed, a.Terms = now, s.TermsURL
 	}
-	late, err := s.create(ctx, a)
+	if by != nil {
+		a.bind(by)
+	}
+	late, err := s.create(ctx, a, by)
 	switch {
 	case err != nil:
 		return nil, err
 	case late != nil:
-		return s.existing(ctx, late, org, in)
+		return s.existing(ctx, late, req.target, org, in)
 	}
 	return &reply{status: http.StatusCreated, location: s.links.account(a.ID), value: s.renderAccount(a)}, nil
 }
 
 // create puts a new account, or gives the one that its key was given at the same time.
-func (s *Server) create(ctx context.Context, a *Account) (late *Account, err error) {
+func (s *Server) create(ctx context.Context, a *Account, by *bound) (late *Account, err error) {
 	for attempt := 1; ; attempt++ {
-		err := s.record(ctx, audit.AccountMade, a, func(ctx context.Context) error { return s.Store.CreateAccount(ctx, a) })
+		err := s.record(ctx, audit.AccountMade, a, func(ctx context.Context) error { return s.Store.CreateAccount(ctx, a, by.eabKey()) })
 		if !problem.Is(err, problem.Conflict) || attempt == updateAttempts {
 			return nil, err
 		}
@@ -70,16 +83,23 @@ func (s *Server) create(ctx context.Context, a *Account) (late *Account, err err
 		case !problem.Is(err, problem.NotFound):
 			return late, err
 		}
+		changed, err := s.rebind(ctx, a, by)
+		if err != nil {
+			return nil, err
+		}
+		if changed {
+			continue
+		}
 		// The id that follows from this key is that of an account which had the key first and has another now (RFC 8555,
 		// 7.3.5). It stays that account's.
 		a.ID = AccountID(newID())
 	}
 }
 
-// existing answers with the account that the key has. In another organisation's directory it must not pass for one of
-// that organisation; who holds the key may know that it is in use.
-func (s *Server) existing(ctx context.Context, a *Account, org auth.Org, in accountRequest) (*reply, error) {
-	if a.Org != org.ID {
+// existing answers with the account that the key has. In another organisation's own directory it must not pass for one of
+// that organisation; who holds the key may know that it is in use. The default directory is everybody's.
+func (s *Server) existing(ctx context.Context, a *Account, t target, org auth.Org, in accountRequest) (*reply, error) {
+	if t.org != "" && a.Org != org.ID {
 		if in.OnlyReturnExisting {
 			return nil, errNoAccount
 		}

@@ -12,7 +12,11 @@ import (
 // newAuthz makes an authorization ahead of any order (RFC 8555, 7.4.1), under the profile of the directory it was asked at.
 // Where the account has a valid one that would serve a new order, that is the answer.
 func (s *Server) newAuthz(ctx context.Context, req *signed) (*reply, error) {
-	_, profile, err := s.asksAuthority(req)
+	org, err := s.asksAuthority(req)
+	if err != nil {
+		return nil, err
+	}
+	profile, err := s.selected(req.target, org, req.account, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -32,10 +36,13 @@ func (s *Server) newAuthz(ctx context.Context, req *signed) (*reply, error) {
 	}
 	one := orderRequest{Identifiers: []wireIdentifier{*in.Identifier}}
 	names, err := one.names(profile)
+	if err == nil {
+		err = req.account.restriction().CheckNames(names)
+	}
 	if err != nil {
 		return nil, err
 	}
-	usable, err := s.Store.UsableAuthorizations(ctx, req.account.ID, names)
+	usable, err := s.usable(ctx, req.account, names, append(s.authorityClaims(req.account), s.triesLeft(req.account, names)...))
 	if err != nil {
 		return nil, err
 	}

@@ -1,12 +1,19 @@
 package acme
 
 import (
+	"crypto/rand"
+	"crypto/x509"
+	"math/big"
+	"net"
 	"net/http"
+	"net/url"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/gatehouse-ca/gatehouse/audit"
+	"github.com/gatehouse-ca/gatehouse/ca"
 	"github.com/gatehouse-ca/gatehouse/identifier"
 )
 
@@ -94,7 +101,7 @@ func TestNewAuthzRefusals(t *testing.T) {
 		{"identifiers of an order", c, newAuthzPath, identifiers("a.example.com"), 400, "malformed"},
 		{"a list", c, newAuthzPath, map[string]any{"identifier": []any{}}, 400, "malformed"},
 		{"POST-as-GET", c, newAuthzPath, nil, 400, "malformed"},
-		{"an account of another organisation", foreign, newAuthzPath, id("dns", "a.example.com"), 400, "accountDoesNotExist"},
+		{"an account of another organisation", foreign, newAuthzPath + "/in/main", id("dns", "a.example.com"), 400, "accountDoesNotExist"},
 		{"a profile that is not offered", c, newAuthzPath + "/in/main/secret", id("dns", "a.example.com"), 404, "malformed"},
 		{"a key in place of an account", w.client(), newAuthzPath, id("dns", "a.example.com"), 400, "malformed"},
 	} {
@@ -296,6 +303,41 @@ func TestRevokeByAuthorizationsFailsClosed(t *testing.T) {
 	}
 }
 
+// TestControlsFailsClosed: what a certificate's names are proven by is its profile's to say, and all its names count, also
+// those that nothing here can prove.
+func TestControlsFailsClosed(t *testing.T) {
+	w := newWorld(t)
+	der := w.account().issue("a.example.com")
+	other := w.account()
+	other.readyOrder("a.example.com")
+	account := w.store.accounts[other.id()]
+	recorded := func(change func(*x509.Certificate)) *ca.Certificate {
+		tmpl := &x509.Certificate{SerialNumber: big.NewInt(1), NotBefore: testTime, NotAfter: testTime.Add(time.Hour), DNSNames: []string{"a.example.com"}}
+		change(tmpl)
+		made, err := x509.CreateCertificate(rand.Reader, tmpl, tmpl, w.key.Public(), w.key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return &ca.Certificate{Intent: ca.Intent{Profile: "web"}, DER: made}
+	}
+	if err := w.server.controls(t.Context(), account, recorded(func(*x509.Certificate) {})); err != nil {
+		t.Fatal(err)
+	}
+	for name, change := range map[string]func(*x509.Certificate){
+		"no names":            func(c *x509.Certificate) { c.DNSNames = nil },
+		"a mail address":      func(c *x509.Certificate) { c.EmailAddresses = []string{"admin@a.example.com"} },
+		"a URI":               func(c *x509.Certificate) { c.URIs = []*url.URL{{Scheme: "https", Host: "a.example.com"}} },
+		"an address":          func(c *x509.Certificate) { c.IPAddresses = []net.IP{{192, 0, 2, 1}} },
+		"a name that is none": func(c *x509.Certificate) { c.DNSNames = append(c.DNSNames, "a_b.example.com") },
+	} {
+		if err := w.server.controls(t.Context(), account, recorded(change)); err == nil {
+			t.Errorf("%s: the account controls it", name)
+		}
+	}
+	delete(w.server.Profiles, "web")
+	other.post(revokePath, map[string]any{"certificate": b64(der)}).wantProblem(t, http.StatusForbidden, "unauthorized")
+}
+
 // TestAuthorizationNeverServesAnother: of the facts that validFor looks at, each alone refuses.
 func TestAuthorizationNeverServesAnother(t *testing.T) {
 	w := newWorld(t)
@@ -323,12 +365,16 @@ func TestAuthorizationNeverServesAnother(t *testing.T) {
 func TestGivenUpIsNotAcknowledgedBeforeItIsJournaled(t *testing.T) {
 	w := newWorld(t)
 	c := w.account()
-	url := c.readyOrder("a.example.com").Authorizations[0]
+	o := c.readyOrder("a.example.com")
+	order, url := strings.TrimSuffix(o.Finalize, "/finalize"), o.Authorizations[0]
 	before := w.store.authz(AuthzID(url[len(url)-idLength:]))
 	w.journal.fails(errDisk)
 	for range 2 {
 		c.to(url, deactivate).wantUnrecorded(t)
 	}
+	// Nor does anybody hear of it who only looks.
+	c.read(url).wantUnrecorded(t)
+	c.read(order).wantUnrecorded(t)
 	w.journal.fails(nil)
 	c.to(url, deactivate).want(t, http.StatusOK)
 	events := w.journal.all()
@@ -341,5 +387,35 @@ func TestGivenUpIsNotAcknowledgedBeforeItIsJournaled(t *testing.T) {
 		if got, err := ReplayedAuthz(audit.Event{Kind: audit.AuthzGivenUp, Data: []byte(bad)}, read); err == nil {
 			t.Errorf("the entry %q gives %+v", bad, got)
 		}
+	}
+}
+
+// TestGivenUpIsJournaledOnce: what a client repeats costs no entry; what another process did costs one.
+func TestGivenUpIsJournaledOnce(t *testing.T) {
+	w := newWorld(t)
+	c := w.account()
+	o := c.readyOrder("a.example.com")
+	url := o.Authorizations[0]
+	entries := func() (n int) {
+		for _, e := range w.journal.all() {
+			if e.Kind == audit.AuthzGivenUp {
+				n++
+			}
+		}
+		return n
+	}
+	ask := func() {
+		for range 3 {
+			c.to(url, deactivate).want(t, http.StatusOK)
+			c.read(url).want(t, http.StatusOK)
+			c.read(strings.TrimSuffix(o.Finalize, "/finalize")).want(t, http.StatusOK)
+		}
+	}
+	if ask(); entries() != 1 {
+		t.Errorf("%d entries", entries())
+	}
+	w.server.givenUpHere.init(journaledKept) // as after a start
+	if ask(); entries() != 2 {
+		t.Errorf("%d entries after a start", entries())
 	}
 }

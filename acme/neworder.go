@@ -30,23 +30,27 @@ type orderRequest struct {
 	Profile     *string          `json:"profile"`  // draft-ietf-acme-profiles, 4
 }
 
-// asksAuthority is for a request for an order or an authorization: the organisation and the profile behind the URL, if the
-// account may ask there.
-func (s *Server) asksAuthority(req *signed) (auth.Org, *policy.Profile, error) {
-	org, profile, err := s.offer(req.target)
-	if err != nil {
-		return org, nil, err
+// asksAuthority is for a request for an order or an authorization: the organisation behind the URL, if the account may ask
+// there. At the default directory that is the account's own.
+func (s *Server) asksAuthority(req *signed) (auth.Org, error) {
+	org, err := s.organisation(req.target)
+	if req.target.org == "" {
+		org, _ = s.Organisations.ByID(req.account.Org)
 	}
-	// An account exists in one organisation; at another's directory it does not.
-	if req.account.Org != org.ID {
-		return org, nil, errNoAccount
+	switch {
+	case err != nil:
+		return org, err
+	case len(s.offered(req.target, org, policy.Restriction{})) == 0: // a profile that the organisation may not use looks absent
+		return org, errAbsent
+	case req.account.Org != org.ID: // an account exists in one organisation; at another's directory it does not
+		return org, errNoAccount
 	}
-	return org, profile, s.agreed(req.account)
+	return org, s.agreed(req.account)
 }
 
 // newOrder makes an order under the profile that it asks for, else that of the directory it was asked at.
 func (s *Server) newOrder(ctx context.Context, req *signed) (*reply, error) {
-	org, profile, err := s.asksAuthority(req)
+	org, err := s.asksAuthority(req)
 	if err != nil {
 		return nil, err
 	}
@@ -54,23 +58,32 @@ func (s *Server) newOrder(ctx context.Context, req *signed) (*reply, error) {
 	if err := jws.DecodeStrict(req.payload, &in); err != nil {
 		return nil, err
 	}
-	if profile, err = s.selected(req.target, org, profile, in.Profile); err != nil {
+	profile, err := s.selected(req.target, org, req.account, in.Profile)
+	if err != nil {
 		return nil, err
 	}
 	names, err := in.names(profile)
+	if err == nil {
+		err = req.account.restriction().CheckNames(names)
+	}
 	if err != nil {
 		return nil, err
 	}
-	replaces, err := s.predecessor(ctx, in.Replaces, req.account, names)
+	asked, err := in.validity(profile, s.Now())
 	if err != nil {
 		return nil, err
 	}
-	usable, err := s.Store.UsableAuthorizations(ctx, req.account.ID, names)
+	replaces, renewed, err := s.predecessor(ctx, in.Replaces, req.account, names)
+	if err != nil {
+		return nil, err
+	}
+	usable, err := s.usable(ctx, req.account, names, s.orderClaims(req.account, names, renewed))
 	if err != nil {
 		return nil, err
 	}
 	order, all, fresh := s.plan(req.account, profile, names, usable)
 	order.Replaces = replaces
+	order.asksFor(asked)
 	if err := s.Store.CreateOrder(ctx, order, fresh); err != nil {
 		if replaces != nil && problem.Is(err, problem.Conflict) { // between two orders, the first
 			return nil, errAlreadyReplaced
@@ -89,15 +102,15 @@ func (in *orderRequest) names(profile *policy.Profile) ([]identifier.Identifier,
 		return nil, problem.New(problem.Malformed, `"identifiers" must have at least one DNS name or address`)
 	case len(in.Identifiers) > maxIdentifiers:
 		return nil, problem.New(problem.Malformed, `"identifiers" has %d entries; at most %d are taken`, len(in.Identifiers), maxIdentifiers)
-	case in.NotBefore != nil || in.NotAfter != nil:
-		// RFC 8555, 7.4 lets a server refuse dates; ignoring them would issue something else than was asked for.
-		return nil, problem.New(problem.Malformed, `"notBefore" and "notAfter" are not supported; leave them out, the profile decides the validity`)
 	}
 	names := make([]identifier.Identifier, 0, len(in.Identifiers))
 	var parts []problem.Part
 	for _, given := range in.Identifiers {
 		name, err := identifier.Parse(given.Type, given.Value)
 		if part, refused := refuse(name, err, profile); refused {
+			if err == nil && in.Profile != nil { // draft-ietf-acme-profiles, 4: the profile that was asked for cannot prove it
+				part.Kind = problem.InvalidProfile
+			}
 			parts = append(parts, part)
 			continue
 		}

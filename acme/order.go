@@ -32,9 +32,10 @@ type Order struct {
 	Authzs      []AuthzID               // one per name, in the sequence of Names
 	Created     time.Time
 	Expires     time.Time
-	Replaces    *Replaces // nil: it replaces no certificate
-	Enrollment  ra.ID     // zero until finalize began
-	Version     [16]byte  // of the record as read; zero before it exists
+	Replaces    *Replaces     // nil: it replaces no certificate
+	Requested   policy.Period // the validity that was asked for; zero: the profile's
+	Enrollment  ra.ID         // zero until finalize began
+	Version     [16]byte      // of the record as read; zero before it exists
 }
 
 // Status is one of pending, ready, processing, valid and invalid (RFC 8555, 7.1.6). Once finalize began, the enrollment

@@ -28,6 +28,8 @@ type wireOrder struct {
 	Identifiers    []*wireIdentifier `json:"identifiers"`
 	Authorizations []string          `json:"authorizations"`
 	Finalize       string            `json:"finalize"`
+	NotBefore      string            `json:"notBefore,omitempty"` // as it was asked for; the certificate has what was issued
+	NotAfter       string            `json:"notAfter,omitempty"`
 	Profile        string            `json:"profile"`            // draft-ietf-acme-profiles, 4
 	Replaces       string            `json:"replaces,omitempty"` // RFC 9773, 5
 	Certificate    string            `json:"certificate,omitempty"`
@@ -43,6 +45,8 @@ func (s *Server) renderOrder(o *Order, f Facts) *reply {
 		Identifiers:    make([]*wireIdentifier, len(o.Names)),
 		Authorizations: make([]string, len(o.Authzs)),
 		Finalize:       s.links.to(target{resource: resFinalize, order: o.ID}),
+		NotBefore:      formatAsked(o.Requested.NotBefore),
+		NotAfter:       formatAsked(o.Requested.NotAfter),
 		Profile:        o.Profile,
 	}
 	if o.Replaces != nil {
@@ -74,6 +78,16 @@ func (s *Server) order(ctx context.Context, req *signed) (*reply, error) {
 	facts, err := s.Store.OrderFacts(ctx, req.order)
 	if err != nil {
 		return nil, err
+	}
+	if req.order.Enrollment == 0 { // else what became of its authorizations does not show
+		for _, a := range facts.Authorizations {
+			if a == nil {
+				continue
+			}
+			if err := s.affirmGivenUp(ctx, a); err != nil {
+				return nil, err
+			}
+		}
 	}
 	return s.renderOrder(req.order, facts), nil
 }

@@ -20,36 +20,37 @@ type words struct {
 // wording is the door's one table from kinds to ACME. Conditions that HTTP already expresses are "malformed", the one
 // type that says nothing the status does not.
 var wording = map[problem.Kind]words{
-	problem.Internal:              {"serverInternal", http.StatusInternalServerError},
-	problem.Unavailable:           {"serverInternal", http.StatusServiceUnavailable},
-	problem.Malformed:             {"malformed", http.StatusBadRequest},
-	problem.TooLarge:              {"malformed", http.StatusRequestEntityTooLarge},
-	problem.UnsupportedMedia:      {"malformed", http.StatusUnsupportedMediaType}, // RFC 8555, 6.2
-	problem.MethodNotAllowed:      {"malformed", http.StatusMethodNotAllowed},     // RFC 8555, 6.3
-	problem.NotFound:              {"malformed", http.StatusNotFound},
-	problem.Conflict:              {"malformed", http.StatusConflict},
-	problem.Unauthorized:          {"unauthorized", http.StatusForbidden},           // RFC 8555, 7.6
-	problem.AccountDoesNotExist:   {"accountDoesNotExist", http.StatusBadRequest},   // RFC 8555, 7.3.1
-	problem.AlreadyRevoked:        {"alreadyRevoked", http.StatusBadRequest},        // RFC 8555, 7.6
-	problem.BadCSR:                {"badCSR", http.StatusBadRequest},                // RFC 8555, 7.4
-	problem.BadNonce:              {"badNonce", http.StatusBadRequest},              // RFC 8555, 6.5
-	problem.BadPublicKey:          {"badPublicKey", http.StatusBadRequest},          // RFC 8555, 6.7
-	problem.BadRevocationReason:   {"badRevocationReason", http.StatusBadRequest},   // RFC 8555, 7.6
-	problem.BadSignatureAlgorithm: {"badSignatureAlgorithm", http.StatusBadRequest}, // RFC 8555, 6.2
-	problem.InvalidContact:        {"invalidContact", http.StatusBadRequest},        // RFC 8555, 7.3
-	problem.UnsupportedContact:    {"unsupportedContact", http.StatusBadRequest},    // RFC 8555, 7.3
-	problem.UserActionRequired:    {"userActionRequired", http.StatusForbidden},     // RFC 8555, 7.3.3
-	problem.OrderNotReady:         {"orderNotReady", http.StatusForbidden},          // RFC 8555, 7.4
-	problem.RejectedIdentifier:    {"rejectedIdentifier", http.StatusForbidden},     // RFC 8555, 6.7.1
-	problem.UnsupportedIdentifier: {"unsupportedIdentifier", http.StatusBadRequest}, // RFC 8555, 6.7
-	problem.RateLimited:           {"rateLimited", http.StatusTooManyRequests},      // RFC 8555, 6.6
-	problem.CAA:                   {"caa", http.StatusForbidden},
-	problem.Connection:            {"connection", http.StatusBadRequest},
-	problem.DNS:                   {"dns", http.StatusBadRequest},
-	problem.TLS:                   {"tls", http.StatusBadRequest},
-	problem.IncorrectResponse:     {"incorrectResponse", http.StatusForbidden},
-	problem.AlreadyReplaced:       {"alreadyReplaced", http.StatusConflict},  // RFC 9773, 5
-	problem.InvalidProfile:        {"invalidProfile", http.StatusBadRequest}, // draft-ietf-acme-profiles, 4
+	problem.Internal:                {"serverInternal", http.StatusInternalServerError},
+	problem.Unavailable:             {"serverInternal", http.StatusServiceUnavailable},
+	problem.Malformed:               {"malformed", http.StatusBadRequest},
+	problem.TooLarge:                {"malformed", http.StatusRequestEntityTooLarge},
+	problem.UnsupportedMedia:        {"malformed", http.StatusUnsupportedMediaType}, // RFC 8555, 6.2
+	problem.MethodNotAllowed:        {"malformed", http.StatusMethodNotAllowed},     // RFC 8555, 6.3
+	problem.NotFound:                {"malformed", http.StatusNotFound},
+	problem.Conflict:                {"malformed", http.StatusConflict},
+	problem.Unauthorized:            {"unauthorized", http.StatusForbidden},           // RFC 8555, 7.6
+	problem.AccountDoesNotExist:     {"accountDoesNotExist", http.StatusBadRequest},   // RFC 8555, 7.3.1
+	problem.AlreadyRevoked:          {"alreadyRevoked", http.StatusBadRequest},        // RFC 8555, 7.6
+	problem.BadCSR:                  {"badCSR", http.StatusBadRequest},                // RFC 8555, 7.4
+	problem.BadNonce:                {"badNonce", http.StatusBadRequest},              // RFC 8555, 6.5
+	problem.BadPublicKey:            {"badPublicKey", http.StatusBadRequest},          // RFC 8555, 6.7
+	problem.BadRevocationReason:     {"badRevocationReason", http.StatusBadRequest},   // RFC 8555, 7.6
+	problem.BadSignatureAlgorithm:   {"badSignatureAlgorithm", http.StatusBadRequest}, // RFC 8555, 6.2
+	problem.InvalidContact:          {"invalidContact", http.StatusBadRequest},        // RFC 8555, 7.3
+	problem.UnsupportedContact:      {"unsupportedContact", http.StatusBadRequest},    // RFC 8555, 7.3
+	problem.UserActionRequired:      {"userActionRequired", http.StatusForbidden},     // RFC 8555, 7.3.3
+	problem.OrderNotReady:           {"orderNotReady", http.StatusForbidden},          // RFC 8555, 7.4
+	problem.RejectedIdentifier:      {"rejectedIdentifier", http.StatusForbidden},     // RFC 8555, 6.7.1
+	problem.UnsupportedIdentifier:   {"unsupportedIdentifier", http.StatusBadRequest}, // RFC 8555, 6.7
+	problem.RateLimited:             {"rateLimited", http.StatusTooManyRequests},      // RFC 8555, 6.6
+	problem.CAA:                     {"caa", http.StatusForbidden},
+	problem.Connection:              {"connection", http.StatusBadRequest},
+	problem.DNS:                     {"dns", http.StatusBadRequest},
+	problem.TLS:                     {"tls", http.StatusBadRequest},
+	problem.IncorrectResponse:       {"incorrectResponse", http.StatusForbidden},
+	problem.AlreadyReplaced:         {"alreadyReplaced", http.StatusConflict},          // RFC 9773, 5
+	problem.InvalidProfile:          {"invalidProfile", http.StatusBadRequest},         // draft-ietf-acme-profiles, 4
+	problem.ExternalAccountRequired: {"externalAccountRequired", http.StatusForbidden}, // RFC 8555, 7.3.4
 }
 
 // wordsFor falls back to serverInternal, for kinds that a record may hold from a newer version.

@@ -19,7 +19,7 @@ var names67 = map[string]bool{
 	"badRevocationReason": true, "badSignatureAlgorithm": true, "caa": true, "connection": true, "dns": true,
 	"incorrectResponse": true, "invalidContact": true, "malformed": true, "orderNotReady": true, "rateLimited": true,
 	"rejectedIdentifier": true, "serverInternal": true, "tls": true, "unauthorized": true, "unsupportedContact": true,
-	"unsupportedIdentifier": true, "userActionRequired": true,
+	"unsupportedIdentifier": true, "userActionRequired": true, "externalAccountRequired": true,
 	"alreadyReplaced": true, // RFC 9773, 7.4
 	"invalidProfile":  true, // draft-ietf-acme-profiles, 6.3
 }

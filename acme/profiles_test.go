@@ -5,6 +5,8 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+
+	"github.com/gatehouse-ca/gatehouse/auth"
 )
 
 // profilesAt are the profiles in a directory's meta.
@@ -98,4 +100,27 @@ func TestProfileDecidesTheNames(t *testing.T) {
 	c.post("/acme/r/new-order", p).wantProblem(t, http.StatusForbidden, "rejectedIdentifier")
 	p["profile"] = "second"
 	c.post("/acme/r/new-order", p).want(t, http.StatusCreated)
+}
+
+// TestProfileOfAnOrderThatIsGone: draft-ietf-acme-profiles, 4: an order under a profile that is gone, that its organisation may not use
+// any more, or that has other rules by now is not finalized, and stays as it was.
+func TestProfileOfAnOrderThatIsGone(t *testing.T) {
+	w := newWorld(t)
+	c := w.account()
+	o := c.readyOrder("a.example.com")
+	was, allowed := w.server.Profiles["web"], w.server.Allowed
+	for name, change := range map[string]func(){
+		"gone":          func() { delete(w.server.Profiles, "web") },
+		"other rules":   func() { w.server.Profiles["web"] = w.server.Profiles["second"] },
+		"not for these": func() { w.server.Allowed = func(auth.OrgID, string) bool { return false } },
+	} {
+		change()
+		if a := c.to(o.Finalize, w.csr("a.example.com")); a.status != http.StatusBadRequest || !strings.Contains(string(a.body), "invalidProfile") {
+			t.Errorf("%s: %d %s", name, a.status, a.body)
+		}
+		w.server.Profiles["web"], w.server.Allowed = was, allowed
+	}
+	if got := c.to(o.Finalize, w.csr("a.example.com")).want(t, http.StatusOK).order(t); got.Status != "valid" {
+		t.Errorf("the order is %s", got.Status)
+	}
 }

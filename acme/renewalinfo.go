@@ -21,6 +21,8 @@ const (
 	pollsPerLife = 24
 	leastPoll    = time.Minute
 	mostPoll     = 6 * time.Hour
+	// suggestedPoll is the most while an operator's word stands: it may be taken back, or become more urgent.
+	suggestedPoll = time.Hour
 	// renewalCache is how long a cache may answer instead of us: what a revocation takes at most to be seen by a client that
 	// asks.
 	renewalCache = 5 * time.Minute
@@ -29,6 +31,7 @@ const (
 // wireRenewalInfo is RFC 9773, 4.2.
 type wireRenewalInfo struct {
 	SuggestedWindow wireWindow `json:"suggestedWindow"`
+	ExplanationURL  string     `json:"explanationURL,omitempty"`
 }
 
 type wireWindow struct {
@@ -40,21 +43,27 @@ type wireWindow struct {
 type window struct{ start, end time.Time }
 
 // renewalInfo says when a certificate should be renewed (RFC 9773, 4.1 and 4.2). Anybody may ask: the answer follows from
-// what stands in the certificate and on the CRL. It costs one read, and none for an issuer that is not ours.
+// what stands in the certificate and on the CRL. It costs one read, and none for an issuer that is not ours or an address
+// that asks too often.
 func (s *Server) renewalInfo(ctx context.Context, req *signed) (*reply, error) {
 	id, err := parseCertID(req.target.certID)
 	if err != nil {
 		return nil, err
 	}
-	c, err := s.identified(ctx, id)
+	var claims []claim
+	if req.method != "" { // a signed request has paid already
+		claims = addressClaims(LimitAddressRenewalInfo, req.address, s.Limits.AddressRenewalInfo, "questions for renewal information from ")
+	}
+	c, err := s.identified(ctx, id, claims)
 	if err != nil {
 		return nil, err
 	}
 	w := suggestedWindow(c)
 	rep := &reply{
-		value: &wireRenewalInfo{wireWindow{
-			Start: w.start.UTC().Format(time.RFC3339), End: w.end.UTC().Format(time.RFC3339),
-		}},
+		value: &wireRenewalInfo{
+			SuggestedWindow: wireWindow{Start: w.start.UTC().Format(time.RFC3339), End: w.end.UTC().Format(time.RFC3339)},
+			ExplanationURL:  explanation(c),
+		},
 		retryAfter: pollInterval(c), // RFC 9773, 4.3
 	}
 	if req.method != "" { // a signed request is answered for its sender, with a nonce
@@ -63,13 +72,18 @@ func (s *Server) renewalInfo(ctx context.Context, req *signed) (*reply, error) {
 	return rep, nil
 }
 
-// identified reads the certificate with an identifier. A serial that was never released is as absent as an unknown one.
-func (s *Server) identified(ctx context.Context, id certID) (*ca.Certificate, error) {
+// identified reads the certificate with an identifier, for the claims. A serial that was never released is as absent as an
+// unknown one.
+func (s *Server) identified(ctx context.Context, id certID, claims []claim) (*ca.Certificate, error) {
+	if err := s.known(claims); err != nil {
+		return nil, err
+	}
 	for _, issuer := range s.issuersOf(id.aki) {
-		found, err := s.reread(ctx, Admission{Certificate: &CertificateID{Issuer: issuer, Serial: id.serial}})
+		found, err := s.reread(ctx, Admission{Certificate: &CertificateID{Issuer: issuer, Serial: id.serial}, Takes: takes(claims)})
 		if err != nil {
-			return nil, err
+			return nil, s.refused(claims, err)
 		}
+		claims = nil // one question costs once
 		if c := found.Certificate; c != nil && c.State == ca.Issued {
 			return c, nil
 		}
@@ -78,7 +92,7 @@ func (s *Server) identified(ctx context.Context, id certID) (*ca.Certificate, er
 }
 
 // suggestedWindow is from two thirds to three quarters of a certificate's life, for a short-lived one from a half to two
-// thirds. A revoked certificate's is in the past: renew now.
+// thirds. A revoked certificate's is in the past: renew now. An operator's word makes it earlier, never later.
 func suggestedWindow(c *ca.Certificate) window {
 	if c.Revocation != nil {
 		end := c.Revocation.At.Add(-revokedBack)
@@ -90,10 +104,21 @@ func suggestedWindow(c *ca.Certificate) window {
 		first, last = life/2, life*2/3
 	}
 	w := window{start.Add(first).Truncate(time.Second), start.Add(last).Truncate(time.Second)}
+	if r := c.Renewal; r.Stands() && r.Start.Before(w.start) {
+		w = window{r.Start, r.End}
+	}
 	if least := w.start.Add(leastWindow); w.end.Before(least) {
 		w.end = least
 	}
 	return w
+}
+
+// explanation is the page that an operator named for a renewal, also of a certificate that was revoked since.
+func explanation(c *ca.Certificate) string {
+	if c.Renewal.Stands() {
+		return c.Renewal.Explanation
+	}
+	return ""
 }
 
 // usableLife is from when, and for how long, a certificate can be used. What of its validity lies before its issuance
@@ -108,5 +133,9 @@ func usableLife(c *ca.Certificate) (start time.Time, life time.Duration) {
 
 func pollInterval(c *ca.Certificate) time.Duration {
 	_, life := usableLife(c)
-	return min(max(life/pollsPerLife, leastPoll), mostPoll)
+	most := mostPoll
+	if c.Renewal.Stands() {
+		most = suggestedPoll
+	}
+	return min(max(life/pollsPerLife, leastPoll), most)
 }

@@ -161,6 +161,26 @@ func TestReplacesLost(t *testing.T) {
 	}
 }
 
+// TestReplacesIsNoSquatting: an order of another account, which has proven nothing, is in nobody's way; one that has proven its
+// names is, and so is one of the account that the certificate was issued to.
+func TestReplacesIsNoSquatting(t *testing.T) {
+	w := newWorld(t)
+	c, other, third := w.account(), w.account(), w.account()
+	id := idOf(t, c.issued("a.example.com"))
+	squat := other.post("/acme/r/new-order", replacing(id, "a.example.com")).want(t, http.StatusCreated).order(t)
+	other.post("/acme/r/new-order", replacing(id, "a.example.com")).wantProblem(t, http.StatusConflict, "alreadyReplaced")
+	ready := third.proven(third.post("/acme/r/new-order", replacing(id, "a.example.com")).want(t, http.StatusCreated).order(t))
+	c.post("/acme/r/new-order", replacing(id, "a.example.com")).wantProblem(t, http.StatusConflict, "alreadyReplaced")
+	// What gave way has lost the certificate to the other for good.
+	squat = other.proven(squat)
+	if a := other.to(squat.Finalize, w.csr("a.example.com")); a.status == http.StatusOK || w.registrar.issued != 1 {
+		t.Errorf("%d certificates, %s", w.registrar.issued, a.body)
+	}
+	third.to(ready.Authorizations[0], deactivate).want(t, http.StatusOK)
+	c.post("/acme/r/new-order", replacing(id, "a.example.com")).want(t, http.StatusCreated)
+	other.post("/acme/r/new-order", replacing(id, "a.example.com")).wantProblem(t, http.StatusConflict, "alreadyReplaced")
+}
+
 func TestCertifies(t *testing.T) {
 	leaf := &x509.Certificate{DNSNames: []string{"*.example.com", "a.example.net"}, IPAddresses: []net.IP{{192, 0, 2, 1}}}
 	for value, want := range map[string]bool{

@@ -90,6 +90,10 @@ func (s *Server) writeProblem(w http.ResponseWriter, r *http.Request, err error)
 		// RFC 8555, 7.3.3: where the terms are, for programs and for people.
 		w.Header().Add("Link", `<`+s.TermsURL+`>;rel="terms-of-service"`)
 		p.Instance = s.TermsURL
+	case problem.RateLimited:
+		if s.Limits.Help != "" { // RFC 8555, 6.6
+			w.Header().Add("Link", `<`+s.Limits.Help+`>;rel="help"`)
+		}
 	}
 	setRetryAfter(w.Header(), retryAfter)
 	body, err := json.Marshal(p)

@@ -40,7 +40,7 @@ func (s *Server) revoke(ctx context.Context, req *signed) (*reply, error) {
 		return nil, problem.Wrap(err, problem.Malformed, `"certificate" cannot be read`)
 	}
 	name, ok := s.issuerOf(leaf)
-	if !ok {
+	if !ok || len(leaf.SerialNumber.Bytes()) > maxSerial { // not issued here, and what it says goes into a store's key
 		return nil, errNotRevocable
 	}
 	rev := ra.Revocation{Issuer: name, Serial: serialOf(leaf), Reason: ca.Reason(in.Reason)}

@@ -1,6 +1,8 @@
 package acme
 
 import (
+	"context"
+	"crypto"
 	"crypto/ecdsa"
 	"crypto/rand"
 	"crypto/x509"
@@ -9,6 +11,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gatehouse-ca/gatehouse/auth"
+	"github.com/gatehouse-ca/gatehouse/ca"
+	"github.com/gatehouse-ca/gatehouse/ra"
 	"github.com/gatehouse-ca/gatehouse/testca"
 )
 
@@ -138,4 +143,46 @@ func TestRevokeByKeyOfAnAccount(t *testing.T) {
 	c := w.account()
 	der := c.issue("a.example.com")
 	(&client{w: w, key: c.key}).post(revokePath, map[string]any{"certificate": b64(der)}).wantProblem(t, http.StatusForbidden, "unauthorized")
+}
+
+// TestRevokeLongSerial: RFC 5280, 4.1.2.2: a serial that we cannot have issued reaches no key of the store. Package x509 reads
+// serials of any length.
+func TestRevokeLongSerial(t *testing.T) {
+	asked := &askedToRevoke{}
+	w := newWorld(t, func(c *Config) { asked.Registrar, c.Registrar = c.Registrar, asked })
+	leaf, err := x509.ParseCertificate(w.account().issue("a.example.com"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	forger := w.account()
+	for _, octets := range []int{maxSerial + 1, 40_000} {
+		serial := new(big.Int).Lsh(big.NewInt(1), uint(8*(octets-1)))
+		tmpl := &x509.Certificate{SerialNumber: serial, NotBefore: leaf.NotBefore, NotAfter: leaf.NotAfter}
+		parent := &x509.Certificate{RawSubject: leaf.RawIssuer, PublicKey: forger.key.Public()}
+		der, err := x509.CreateCertificate(rand.Reader, tmpl, parent, forger.key.Public(), forger.key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		forger.post(revokePath, map[string]any{"certificate": b64(der)}).wantProblem(t, http.StatusForbidden, "unauthorized")
+		(&client{w: w, key: forger.key}).post(revokePath, map[string]any{"certificate": b64(der)}).wantProblem(t, http.StatusForbidden, "unauthorized")
+	}
+	for _, serial := range asked.serials {
+		t.Errorf("the registrar was asked for a serial of %d hex digits", len(serial))
+	}
+}
+
+// askedToRevoke notes which serials a Registrar is asked to revoke.
+type askedToRevoke struct {
+	Registrar
+	serials []ca.Serial
+}
+
+func (r *askedToRevoke) Revoke(ctx context.Context, caller auth.Caller, rev ra.Revocation) error {
+	r.serials = append(r.serials, rev.Serial)
+	return r.Registrar.Revoke(ctx, caller, rev)
+}
+
+func (r *askedToRevoke) RevokeByKey(ctx context.Context, rev ra.Revocation, key crypto.PublicKey) error {
+	r.serials = append(r.serials, rev.Serial)
+	return r.Registrar.RevokeByKey(ctx, rev, key)
 }

@@ -70,6 +70,11 @@ type Config struct {
 
 	TermsURL string // terms of service that a new account must agree to; empty: there are none
 	Website  string // shown in the directory; may be empty
+	// EAB is what /acme/directory asks of new accounts about external account binding (RFC 8555, 7.3.4); default auth.EABOff. The
+	// directories of organisations follow auth.Org.EAB. External finds the keys; required unless EAB is off. Without it an
+	// organisation's directory, too, makes no account by a binding.
+	EAB      auth.EABMode
+	External ExternalAccounts
 	// CAAIdentities are the names by which CAA records mean this gateway, shown in the directory (RFC 8555, 7.1.1); may be
 	// empty.
 	CAAIdentities []string
@@ -78,9 +83,13 @@ type Config struct {
 	AuthorizationLifetime time.Duration // how long a new authorization may stay pending; default 7 days
 	ChallengeWait         time.Duration // how long an answer waits for a validation; default 100 ms
 	FinalizeWait          time.Duration // how long an answer waits for a certificate; default 2 s
-	// Validations is how many may be under way in this process, waiting for a slot of dcv or running; default 1024.
-	// Further ones stay with the store until there is room.
+	// Validations is how many may be under way in this process, waiting for a slot of dcv or running; default 1024. An
+	// eighth of them, or sixteen, may be one account's. Further ones stay with the store until there is room.
 	Validations int
+
+	Limits Limits // rate limits (RFC 8555, 6.6); the zero value limits nothing
+	// Limited is told of every refusal by a limit. Nil: nobody is told.
+	Limited func(limit Limit)
 
 	// Observe is told of every request: the resource it named ("order", "new-nonce", …; "unknown" if none) and why it failed,
 	// nil if it did not. It is called once, before the answer ends, with the request's context. Nil: nobody is told.
@@ -103,6 +112,9 @@ func (c *Config) setDefaults() {
 	if c.Validations == 0 {
 		c.Validations = 1024
 	}
+	if c.EAB == 0 {
+		c.EAB = auth.EABOff
+	}
 	if c.Now == nil {
 		c.Now = time.Now
 	}
@@ -121,6 +133,12 @@ func (c *Config) check() error {
 	case c.OrderLifetime < 0 || c.AuthorizationLifetime < 0 || c.ChallengeWait < 0 || c.FinalizeWait < 0 || c.Validations < 0:
 		return fmt.Errorf("acme: a lifetime, wait or number in the configuration is negative")
 	}
+	if c.EAB != 0 && c.EAB != auth.EABOff && c.External == nil {
+		return fmt.Errorf("acme: /acme/directory takes external account bindings, and there is nothing to find their keys")
+	}
+	if err := c.Limits.Check(); err != nil {
+		return fmt.Errorf("acme: %w", err)
+	}
 	return nil
 }
 
@@ -134,6 +152,9 @@ type Server struct {
 	validations validations
 	finalizing  finalizing
 	journaled   journaled
+	debts       recent[AccountID, debt]
+	refusals    recent[string, time.Time]  // until when a claim is known to be refused
+	givenUpHere recent[AuthzID, time.Time] // authorizations whose deactivation this process has journaled
 }
 
 // issuer is how a certificate to be revoked is recognised.
@@ -171,6 +192,9 @@ func New(ctx context.Context, c Config) (*Server, error) {
 	s.validations.init(c.Validations)
 	s.finalizing.init()
 	s.journaled.init(journaledKept)
+	s.debts.init(debtsKept)
+	s.refusals.init(refusalsKept)
+	s.givenUpHere.init(journaledKept)
 	s.startSweeps()
 	return s, nil
 }
@@ -250,7 +274,7 @@ func (s *Server) answer(w http.ResponseWriter, r *http.Request, t target) (*repl
 	case r.Method == http.MethodOptions:
 		return preflight(w, e), nil
 	case e.open && (r.Method == http.MethodGet || r.Method == http.MethodHead):
-		return e.handle(s, r.Context(), &signed{target: t, method: r.Method})
+		return e.handle(s, r.Context(), &signed{target: t, method: r.Method, address: s.addressOf(r.RemoteAddr)})
 	case e.open:
 		w.Header().Set("Allow", e.methods())
 		return nil, problem.New(problem.MethodNotAllowed, "use GET or HEAD here, or POST a JWS with an empty payload (RFC 8555, 6.3)")

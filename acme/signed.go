@@ -38,6 +38,7 @@ const (
 type signed struct {
 	target  target
 	method  string // of an unsigned request; empty: this is a POST
+	address string // for the limits per address (Server.addressOf); empty: none holds
 	url     string // as the protected header has it
 	payload jws.Payload
 	key     *jws.PublicKey // that signed
@@ -55,6 +56,10 @@ func (r *signed) reads() bool { return len(r.payload) == 0 }
 // open takes a request through the checks of RFC 8555, section 6, in the sequence that costs us least: form, URL and the
 // nonce's MAC without the store, then one round trip, then the signature.
 func (s *Server) open(w http.ResponseWriter, r *http.Request, t target, e endpoint) (*signed, error) {
+	address := s.addressOf(r.RemoteAddr)
+	if err := s.known(s.requestsFrom(address)); err != nil {
+		return nil, err
+	}
 	message, err := s.parse(w, r, e.signer)
 	if err != nil {
 		return nil, err
@@ -63,15 +68,15 @@ func (s *Server) open(w http.ResponseWriter, r *http.Request, t target, e endpoi
 	if !s.links.names(message.URL(), r.URL.EscapedPath(), r.URL.RawQuery) {
 		return nil, problem.New(problem.Unauthorized, `the protected header's "url" is not the URL that was asked for; this gateway is %s`, s.links.bases[0])
 	}
-	req := &signed{target: t, url: message.URL(), key: message.Key()}
+	req := &signed{target: t, address: address, url: message.URL(), key: message.Key()}
 	a := Admission{Order: t.order, Authz: t.authz, Certificate: t.certificate}
 	if err := s.nonces.check(message.Nonce(), &a); err != nil {
 		return nil, err
 	}
 	if req.key != nil {
-		// The key is at hand, so nothing unsigned reaches the store.
+		// The key is at hand, so nothing unsigned reaches the store's records.
 		if req.payload, err = message.Verify(req.key); err != nil {
-			return nil, err
+			return nil, s.blame(r.Context(), address, err)
 		}
 		a.Thumbprint = req.key.Thumbprint()
 	} else if a.Account, err = s.signerOf(message.KeyID(), t); err != nil {
@@ -80,18 +85,25 @@ func (s *Server) open(w http.ResponseWriter, r *http.Request, t target, e endpoi
 	if t.certificate != nil && !s.hasIssuer(t.certificate.Issuer) {
 		return nil, errAbsent
 	}
-	admitted, err := s.Store.Admit(r.Context(), a)
+	admitted, err := s.admit(r.Context(), a, address)
 	if err != nil {
 		return nil, err
 	}
 	if !admitted.Fresh { // RFC 8555, 6.5
-		return nil, problem.New(problem.BadNonce, "the nonce was used before; use the one in this answer")
+		return nil, s.blame(r.Context(), address, errUsedNonce)
 	}
 	if err := req.authenticate(message, admitted.Account); err != nil {
 		return nil, err
 	}
+	if req.account != nil {
+		s.verified(req.account)
+	}
 	if req.account != nil && req.account.Status() != StatusValid { // RFC 8555, 7.3.6
 		return nil, s.deactivated(r.Context(), req.account)
+	}
+	// Whose organisation was disabled does nothing more, but what was issued to it can always be revoked.
+	if req.account != nil && t.resource != resRevoke && s.Organisations.Works(req.account.Org) != nil {
+		return nil, errOrgStopped
 	}
 	if err := req.take(admitted); err != nil {
 		return nil, err
@@ -177,7 +189,9 @@ func (s *Server) deactivated(ctx context.Context, a *Account) error {
 }
 
 var (
-	errNoAccount = problem.New(problem.AccountDoesNotExist, "there is no such account")
+	errUsedNonce  = problem.New(problem.BadNonce, "the nonce was used before; use the one in this answer")
+	errOrgStopped = problem.New(problem.Unauthorized, "the account's organisation is disabled; only revocations are taken from it")
+	errNoAccount  = problem.New(problem.AccountDoesNotExist, "there is no such account")
 	// errAbsent is the one answer for what does not exist and for what belongs to somebody else.
 	errAbsent = problem.New(problem.NotFound, "there is nothing at this URL, or it belongs to another account")
 )

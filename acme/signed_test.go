@@ -171,6 +171,25 @@ func TestForeignObjectsLookAbsent(t *testing.T) {
 	owner.read(owner.kid).want(t, http.StatusOK)
 }
 
+// TestObjectsOfAnotherOrganisationLookAbsent: an id of an account can come back in another organisation after the loss of a
+// store, so an object must be of both.
+func TestObjectsOfAnotherOrganisationLookAbsent(t *testing.T) {
+	w := newWorld(t)
+	c := w.account()
+	o := c.readyOrder("a.example.com")
+	challenge := c.challengeOf(o.Authorizations[0])
+	authz := AuthzID(o.Authorizations[0][len(o.Authorizations[0])-idLength:])
+	w.store.edit(func() { w.store.orders[o.id()].Org, w.store.authzs[authz].Org = 2, 2 })
+	absent := c.read("/acme/r/order/"+newID()).want(t, http.StatusNotFound).body
+	for url, payload := range map[string]any{
+		o.url: nil, o.Finalize: w.csr("a.example.com"), o.Authorizations[0]: deactivate, challenge: map[string]any{},
+	} {
+		if a := c.to(url, payload); a.status != http.StatusNotFound || !bytes.Equal(a.body, absent) {
+			t.Errorf("%s: %d %s", url, a.status, a.body)
+		}
+	}
+}
+
 func TestReadOnlyResourcesTakeNoPayload(t *testing.T) {
 	w := newWorld(t)
 	c := w.account()

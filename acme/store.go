@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/gatehouse-ca/gatehouse/auth"
 	"github.com/gatehouse-ca/gatehouse/ca"
 	"github.com/gatehouse-ca/gatehouse/identifier"
 	"github.com/gatehouse-ca/gatehouse/ra"
@@ -19,6 +20,7 @@ type Admission struct {
 	Order       OrderID   // the object the URL names; at most one of the three
 	Authz       AuthzID
 	Certificate *CertificateID
+	Takes       []Take // what it costs, if the nonce was not used before
 }
 
 // Admitted is what the store knows of them. A nil pointer means absent.
@@ -57,12 +59,16 @@ type NonceKeys struct {
 
 // Store is what the ACME door keeps. Every write is durable on return and a transition: it applies only if the object is
 // as it was read (its Version), else it is a Conflict and nothing changes. On success the object passed in carries its
-// new version. Every method is safe for concurrent use. Errors are *problem.Error: NotFound, Conflict or Unavailable.
+// new version. Every method is safe for concurrent use. Errors are *problem.Error: NotFound, Conflict or Unavailable; of
+// methods that take from limits also *Refused.
 type Store interface {
-	// Admit marks the nonce used and reads what the request is about, in one round trip.
+	// Admit marks the nonce used, takes from the limits and reads what the request is about, in one round trip. The nonce is
+	// used up also if a limit refuses.
 	Admit(ctx context.Context, a Admission) (Admitted, error)
-	// CreateAccount puts a new account; Conflict if its key has one already.
-	CreateAccount(ctx context.Context, a *Account) error
+	// CreateAccount puts a new account; Conflict if its key has one already. An account that was bound by an external account
+	// key becomes one of that key's accounts, and the account of one that serves only one: Conflict if the key is not as by is
+	// any more. by is nil for others, and is not changed.
+	CreateAccount(ctx context.Context, a *Account, by *auth.EABKey) error
 	// AccountByKey finds the account of a key's thumbprint, if it still has that key.
 	AccountByKey(ctx context.Context, thumbprint string) (*Account, error)
 	// RollKey gives an account the key that it has in a, in place of the key with the thumbprint old, by which it is not
@@ -70,8 +76,11 @@ type Store interface {
 	RollKey(ctx context.Context, a *Account, old string) error
 	// UpdateAccount records changed contacts, terms or status.
 	UpdateAccount(ctx context.Context, a *Account) error
-	// UsableAuthorizations finds, per name, the account's newest authorization that became valid, or nil.
-	UsableAuthorizations(ctx context.Context, account AccountID, names []identifier.Identifier) ([]*Authorization, error)
+	// Take takes from all the limits or from none.
+	Take(ctx context.Context, takes ...Take) error
+	// UsableAuthorizations finds, per name, the account's newest authorization that became valid, or nil. It takes from the
+	// limits in the same trip.
+	UsableAuthorizations(ctx context.Context, account AccountID, names []identifier.Identifier, takes ...Take) ([]*Authorization, error)
 	// CreateAuthorization puts a new authorization of no order.
 	CreateAuthorization(ctx context.Context, a *Authorization) error
 	// DeactivateAuthorization records that the account gave it up. Its validation, if one is under way, is not due any more,
@@ -94,6 +103,12 @@ type Store interface {
 	FinishChallenge(ctx context.Context, a *Authorization) error
 	// DueChallenges lists authorizations whose validation is under way and due, at most limit.
 	DueChallenges(ctx context.Context, now time.Time, limit int) ([]*Authorization, error)
+	// Failures lists authorizations of which a validation failed, newest first, of an organisation or, if that is zero, of all,
+	// behind a cursor ("" from the start). A cursor that is none is Malformed.
+	Failures(ctx context.Context, org auth.OrgID, cursor string, limit int) ([]ListedFailure, error)
+	// SweepFailures takes those from the list that failed FailureDays before now, and the oldest beyond the store's bound, at
+	// most limit; it returns how many.
+	SweepFailures(ctx context.Context, now time.Time, limit int) (int, error)
 	// NonceKeys reads the keys, making them the first time.
 	NonceKeys(ctx context.Context) (NonceKeys, error)
 	// RotateNonceKeys puts next in place of the keys as they were read.

@@ -26,6 +26,7 @@ const (
 // validation is one that is under way in this process.
 type validation struct {
 	id       AuthzID
+	account  AccountID
 	position int
 	done     chan struct{} // closed when there is an outcome, or an error
 
@@ -38,28 +39,34 @@ type validation struct {
 // validations are those under way in this process, at most one for each authorization.
 type validations struct {
 	limit int
+	share int // how many of them may be one account's
 
 	mu      sync.Mutex
 	running map[AuthzID]*validation
+	of      map[AccountID]int // how many are running
 }
 
+// init sets the limits. An account whose names' servers answer slowly, or whose validations wait for each other in dcv, holds
+// its place for a minute each time; a share keeps room for everybody else. It is never less than sixteen, if there are as many.
 func (vs *validations) init(limit int) {
-	vs.limit, vs.running = limit, make(map[AuthzID]*validation)
+	vs.limit, vs.share = limit, max(limit/8, min(limit, 16))
+	vs.running, vs.of = make(map[AuthzID]*validation), make(map[AccountID]int)
 }
 
 // join finds the validation of an authorization or makes one, which the caller must then start. It is nil if as many are
-// under way as may be.
+// under way as may be, in all or of the account.
 func (vs *validations) join(a *Authorization, position int) (v *validation, made bool) {
 	vs.mu.Lock()
 	defer vs.mu.Unlock()
 	if v = vs.running[a.ID]; v != nil {
 		return v, false
 	}
-	if len(vs.running) >= vs.limit {
+	if len(vs.running) >= vs.limit || vs.of[a.Account] >= vs.share {
 		return nil, false
 	}
-	v = &validation{id: a.ID, position: position, authz: a, done: make(chan struct{})}
+	v = &validation{id: a.ID, account: a.Account, position: position, authz: a, done: make(chan struct{})}
 	vs.running[a.ID] = v
+	vs.of[a.Account]++
 	return v, true
 }
 
@@ -73,6 +80,9 @@ func (vs *validations) room() int {
 func (vs *validations) leave(v *validation) {
 	vs.mu.Lock()
 	delete(vs.running, v.id)
+	if vs.of[v.account]--; vs.of[v.account] == 0 {
+		delete(vs.of, v.account)
+	}
 	vs.mu.Unlock()
 	close(v.done)
 }
@@ -119,7 +129,7 @@ func (s *Server) run(ctx context.Context, v *validation, keyAuthorization string
 	c := &a.Challenges[v.position]
 	req := dcv.Request{Method: c.Method, Identifier: a.Identifier, Token: c.Token, KeyAuthorization: keyAuthorization}
 	if profile, ok := s.Profiles[a.Profile]; ok {
-		req.Private, req.CAA = profile.PrivateRanges(), s.caaFor(a, profile)
+		req.Private, req.CAA, req.DNSSEC = profile.PrivateRanges(), s.caaFor(a, profile), profile.DNSSEC()
 	}
 	proof, record, err := s.Validator.Check(checking, req)
 	timer.Stop()
@@ -133,9 +143,10 @@ func (s *Server) run(ctx context.Context, v *validation, keyAuthorization string
 	v.ended = true
 	next := s.conclude(v.authz, v.position, proof, record, err)
 	if next == nil {
-		v.err = s.postpone(ctx, v, err)
+		v.err = s.postpone(ctx, v, record, err)
 		return
 	}
+	s.failed(ctx, next, v.position) // first, so that whoever is told of a failure meets the limit
 	if err := s.Store.FinishChallenge(ctx, next); err != nil {
 		v.err = err
 		s.log.LogAttrs(ctx, slog.LevelWarn, "a validation's outcome was not recorded",
@@ -163,9 +174,10 @@ func (s *Server) conclude(a *Authorization, position int, proof *dcv.Proof, reco
 	switch {
 	case !ok: // configured away meanwhile
 		c.Failed = &Failure{Kind: problem.RejectedIdentifier, At: now,
-			Detail: "the profile of this authorization is no longer offered; make a new order"}
+			Detail: "the profile of this authorization is no longer offered; make a new order", Record: encodeRecord(record)}
 	case !now.Before(a.Expires): // RFC 8555, 7.1.6: what lapsed is not brought back by an outcome that comes late
-		c.Failed = &Failure{Kind: problem.Unauthorized, At: now, Detail: "the authorization lapsed before it was validated; make a new order"}
+		c.Failed = &Failure{Kind: problem.Unauthorized, At: now, Record: encodeRecord(record),
+			Detail: "the authorization lapsed before it was validated; make a new order"}
 	case err == nil && (proof == nil || proof.Method != c.Method || proof.Identifier != a.Identifier):
 		err = errors.New("the validator proved something else than it was asked to")
 		fallthrough
@@ -180,6 +192,7 @@ func (s *Server) conclude(a *Authorization, position int, proof *dcv.Proof, reco
 		c.Proof.Until = profile.ProofUntil(proof.At)
 		next.Expires = c.Proof.Until
 	}
+	c.Hindered = nil
 	return next
 }
 
@@ -188,23 +201,37 @@ func inconclusive(k problem.Kind) bool {
 	return k == problem.Internal || k == problem.Unavailable || k == problem.RateLimited
 }
 
+// maxRecord bounds a record that is kept, in bytes of JSON. An ordinary one has one or two KiB; a hostile zone and server
+// make one of hundreds, for each of an order's hundred names, and it stays for days.
+const maxRecord = 16 << 10
+
+// encodeRecord is the record with as many entries in its lists as fit.
 func encodeRecord(record *dcv.Record) []byte {
 	if record == nil {
 		return nil
 	}
-	encoded, err := json.Marshal(record)
-	if err != nil {
-		return nil // cannot happen: a record is made of texts, numbers, times and addresses
+	for n := 64; n > 0; n /= 2 {
+		encoded, err := json.Marshal(record.Shortened(n))
+		if err != nil {
+			return nil // cannot happen: a record is made of texts, numbers, times and addresses
+		}
+		if len(encoded) <= maxRecord {
+			return encoded
+		}
 	}
-	return encoded
+	return nil // one entry of each list has some KiB at the most
 }
 
-// postpone leaves a validation that could not be carried out to the sweep. v.mu is held.
-func (s *Server) postpone(ctx context.Context, v *validation, cause error) error {
+// postpone leaves a validation that could not be carried out to the sweep, with a note of what hindered it. v.mu is held.
+func (s *Server) postpone(ctx context.Context, v *validation, record *dcv.Record, cause error) error {
 	s.log.LogAttrs(ctx, slog.LevelWarn, "a validation could not be carried out; it will be tried again",
 		slog.String("authorization", string(v.authz.ID)), slog.Any("error", cause))
-	delay := max(problem.From(cause).RetryAfter, sweepInterval)
-	a, err := s.lease(ctx, v.authz, v.position, s.Now().UTC().Add(delay))
-	v.authz = a
+	p := problem.From(cause)
+	noted := v.authz.clone()
+	noted.Challenges[v.position].Hindered = &Failure{Kind: p.Kind, Detail: p.Detail, At: s.now(), Record: encodeRecord(record)}
+	a, err := s.lease(ctx, noted, v.position, s.Now().UTC().Add(max(p.RetryAfter, sweepInterval)))
+	if err == nil {
+		v.authz = a
+	}
 	return err
 }

@@ -22,12 +22,23 @@ func (s *Server) startSweeps() {
 	s.Work.Every("acme-validations", sweepInterval, s.sweepValidations)
 	s.Work.Every("acme-nonce-keys", nonceRefresh, s.nonces.refresh)
 	s.Work.Every("acme-orders", time.Minute, s.sweepOrders)
+	s.Work.Every("acme-failures", time.Minute, s.sweepFailures)
 }
 
 // sweepOrders removes lapsed orders from the accounts' lists.
 func (s *Server) sweepOrders(ctx context.Context) error {
 	for {
 		n, err := s.Store.SweepOrders(ctx, s.Now(), sweepOrdersAtOnce)
+		if err != nil || n < sweepOrdersAtOnce {
+			return err
+		}
+	}
+}
+
+// sweepFailures forgets failed validations that are old or too many.
+func (s *Server) sweepFailures(ctx context.Context) error {
+	for {
+		n, err := s.Store.SweepFailures(ctx, s.Now(), sweepOrdersAtOnce)
 		if err != nil || n < sweepOrdersAtOnce {
 			return err
 		}

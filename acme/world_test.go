@@ -38,6 +38,7 @@ type world struct {
 	journal   *journal
 	server    *Server
 	key       crypto.Signer // one certificate key for all: making them is not what is tested
+	remote    string        // address and port of clients; empty: whatever httptest has
 }
 
 func newWorld(t *testing.T, change ...func(*Config)) *world {
@@ -62,6 +63,7 @@ func newWorld(t *testing.T, change ...func(*Config)) *world {
 		}
 	}
 	w := &world{t: t, clock: c, store: newMemStore(), journal: &journal{}}
+	w.store.now = c.now
 	w.registrar = &registrar{store: w.store, hierarchy: hierarchy, now: c.now}
 	w.validator = &validator{now: c.now, errs: map[identifier.Identifier]error{}}
 	if w.key, err = testca.NewKey(testca.P256); err != nil {
@@ -97,6 +99,9 @@ type answer struct {
 
 func (w *world) send(r *http.Request) answer {
 	rec := httptest.NewRecorder()
+	if w.remote != "" {
+		r.RemoteAddr = w.remote
+	}
 	w.server.ServeHTTP(rec, r)
 	body, err := io.ReadAll(rec.Result().Body)
 	if err != nil {

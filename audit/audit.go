@@ -41,7 +41,15 @@ const (
 	CRLSigned     Kind = "crl-signed"     // Issuer, Number, Hash (of the DER)
 	AccountMade   Kind = "account-made"   // Account, Data (the whole account)
 	AccountEdited Kind = "account-edited" // Account, Data (the whole account); may repeat what was said
+	OrgMade       Kind = "org-made"       // an organisation was made by command: Org, Data (the whole organisation), Detail (its slug)
+	OrgEdited     Kind = "org-edited"     // the same after a change; may repeat what was said
+	EABKeyMade    Kind = "eab-key-made"   // a key for external account binding: Org, Data (the whole key, its MAC key sealed), Detail (its id)
+	EABKeyEdited  Kind = "eab-key-edited" // the same after a change; may repeat what was said
 	AuthzGivenUp  Kind = "authz-given-up" // an ACME authorization was deactivated: Account, Data (which, and when); may repeat
+
+	// An operator said when a certificate should be renewed, or took that back: Enrollment, Issuer, Serial, Data (the window,
+	// the explanation and when it was said), Detail (the explanation's URL); and the certificate, as Revoked has it.
+	RenewalSuggested Kind = "renewal-suggested"
 )
 
 // Event is one entry before it is chained. It carries no secret. Fields that a kind does not name stay zero.
@@ -66,8 +74,8 @@ type Event struct {
 	Door        string `json:"door,omitempty"`
 	Profile     string `json:"profile,omitempty"`
 	ProfileHash string `json:"profileHash,omitempty"`
-	// Who asked for a certificate and when it was recorded, in Revoked, where Actor and At are the revocation's. With them
-	// the entry alone brings a revoked certificate back: its Signed can be in the journal of another gateway.
+	// Who asked for a certificate and when it was recorded, in Revoked and RenewalSuggested, where Actor and At are those of
+	// the entry's own subject. With them the entry alone brings the certificate back: its Signed can be in the journal of another gateway.
 	Requester string    `json:"requester,omitempty"`
 	Issued    time.Time `json:"issued,omitzero"` // UTC
 }

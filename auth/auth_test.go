@@ -1,6 +1,7 @@
 package auth_test
 
 import (
+	"reflect"
 	"strings"
 	"testing"
 
@@ -38,22 +39,25 @@ func TestDirectory(t *testing.T) {
 		t.Fatal(err)
 	}
 	given[0].Slug = "changed"
-	if d.Default() != main {
+	for _, o := range []*auth.Org{&main, &other} {
+		o.Configured, o.EAB = true, auth.EABOff
+	}
+	if !reflect.DeepEqual(d.Default(), main) {
 		t.Errorf("the first is %+v", d.Default())
 	}
 	for _, o := range []auth.Org{main, other} {
-		if got, ok := d.ByID(o.ID); !ok || got != o {
+		if got, ok := d.ByID(o.ID); !ok || !reflect.DeepEqual(got, o) {
 			t.Errorf("by number %d: %+v, %t", o.ID, got, ok)
 		}
-		if got, ok := d.BySlug(o.Slug); !ok || got != o {
+		if got, ok := d.BySlug(o.Slug); !ok || !reflect.DeepEqual(got, o) {
 			t.Errorf("by slug %s: %+v, %t", o.Slug, got, ok)
 		}
 	}
-	if got, ok := d.ByID(1); ok || got != (auth.Org{}) {
+	if got, ok := d.ByID(1); ok || !reflect.DeepEqual(got, auth.Org{}) {
 		t.Errorf("a number that nobody has: %+v", got)
 	}
 	for _, slug := range []string{"", "changed", "Main", "main "} {
-		if got, ok := d.BySlug(slug); ok || got != (auth.Org{}) {
+		if got, ok := d.BySlug(slug); ok || !reflect.DeepEqual(got, auth.Org{}) {
 			t.Errorf("slug %q: %+v", slug, got)
 		}
 	}

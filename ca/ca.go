@@ -56,6 +56,7 @@ type Certificate struct {
 	DER        []byte      // empty unless Issued
 	Issued     time.Time   // when it was recorded
 	Revocation *Revocation // nil if not revoked
+	Renewal    *Renewal    // what an operator last said about its renewal; nil: nothing
 	Version    [16]byte    // of the record as read; for the store's preconditions
 }
 
@@ -91,6 +92,9 @@ type Store interface {
 	// RecordRevocation marks an issued certificate revoked, or raises its reason, under the precondition that the record
 	// is as it was read (c.Version); the enrollment's phase and the CRL's entries move in the same commit.
 	RecordRevocation(ctx context.Context, c Certificate, r Revocation) error
+	// RecordRenewal puts an operator's word on an issued certificate's renewal, under the precondition that the record is as
+	// it was read (c.Version).
+	RecordRenewal(ctx context.Context, c Certificate, r Renewal) error
 }
 
 // Journal is the audit journal as the gate needs it: durable on return, or an error and then nothing may be signed.
@@ -100,7 +104,7 @@ type Journal interface {
 
 // Request asks for one certificate.
 type Request struct {
-	Policy     policy.Request // its Now is replaced by the gate's own clock
+	Policy     policy.Request // its Now is replaced by the gate's own clock, its Within by the issuer's validity
 	Profile    *policy.Profile
 	Enrollment int64 // the enrollment's number, for records and the journal
 	Owner      Owner

@@ -17,6 +17,11 @@ type CAA interface {
 	CheckCAA(ctx context.Context, req dcv.CAARequest) ([]dcv.CAA, error)
 }
 
+// caaTime bounds step 2, the wait for a slot to look anything up included. Policy lets a permission pass that has a minute
+// left; what this step takes, and then recording the intent and the signature, must fit into that, or the names that were not
+// asked again are signed on permissions that are too old. A hostile name server decides how long the DNS takes.
+const caaTime = 20 * time.Second
+
 // permit is step 2: after it every DNS name has a permission that is young enough. All names without one are asked in
 // one call, each of them by itself.
 func (n *issuance) permit(ctx context.Context) error {
@@ -35,9 +40,12 @@ func (n *issuance) permit(ctx context.Context) error {
 	if n.a.caa == nil {
 		return problem.Wrap(errors.New("ca: a profile asks for CAA, and nothing here can look it up"), problem.Internal, "")
 	}
+	request.DNSSEC = n.decision.Profile.DNSSEC()
 	if n.a.accountURLs != nil {
 		request.Accounts = n.a.accountURLs(n.decision.Requester)
 	}
+	ctx, cancel := context.WithTimeout(ctx, caaTime)
+	defer cancel()
 	found, err := n.a.caa.CheckCAA(ctx, request)
 	if err != nil {
 		return err
@@ -48,6 +56,9 @@ func (n *issuance) permit(ctx context.Context) error {
 	for k, permission := range found {
 		if permission.Identifier != needed[at[k]].Identifier || permission.At.IsZero() {
 			return problem.Wrap(fmt.Errorf("ca: no permission for %s", needed[at[k]].Identifier), problem.Internal, "")
+		}
+		if request.DNSSEC == dcv.DNSSECRequire && !permission.Secure {
+			return problem.Wrap(fmt.Errorf("ca: a permission for %s that DNSSEC does not authenticate", needed[at[k]].Identifier), problem.Internal, "")
 		}
 		needed[at[k]].Permission = permission
 	}

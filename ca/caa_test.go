@@ -22,20 +22,25 @@ import (
 type fakeCAA struct {
 	mu        sync.Mutex
 	forbidden string
+	insecure  bool                               // what it finds is not authenticated
 	answer    func([]dcv.CAA) ([]dcv.CAA, error) // nil: as it is
 	requests  []dcv.CAARequest
+	time      time.Duration // that the last request was given; 0: without end
 }
 
-func (f *fakeCAA) CheckCAA(_ context.Context, req dcv.CAARequest) ([]dcv.CAA, error) {
+func (f *fakeCAA) CheckCAA(ctx context.Context, req dcv.CAARequest) ([]dcv.CAA, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.requests = append(f.requests, req)
+	f.requests, f.time = append(f.requests, req), 0
+	if end, ok := ctx.Deadline(); ok {
+		f.time = time.Until(end)
+	}
 	var all []dcv.CAA
 	for _, n := range req.Names {
 		if n.Identifier.Value() == f.forbidden {
 			return nil, problem.New(problem.CAA, "%s is forbidden", f.forbidden)
 		}
-		all = append(all, dcv.CAA{Identifier: n.Identifier, At: time.Now().UTC().Truncate(time.Second), Seen: "nothing"})
+		all = append(all, dcv.CAA{Identifier: n.Identifier, At: time.Now().UTC().Truncate(time.Second), Seen: "nothing", Secure: !f.insecure})
 	}
 	if f.answer != nil {
 		return f.answer(all)
@@ -102,6 +107,18 @@ func TestIssueAsksCAA(t *testing.T) {
 	permit(&young, time.Hour)
 	if _, err := w.authority.Issue(t.Context(), young); err != nil || len(caa.requests) != 1 {
 		t.Errorf("asked although the permissions are young: %d, %v", len(caa.requests), err)
+	}
+}
+
+// TestCAAEndsInTime: a slow answer for one name must not make the other names' permissions too old, which need have no more
+// than policy's minute left.
+func TestCAAEndsInTime(t *testing.T) {
+	w, caa := caaWorld(t)
+	if _, err := w.authority.Issue(t.Context(), w.request(t)); err != nil || caa.time <= 0 || caa.time > caaTime {
+		t.Errorf("it may take %v, %v", caa.time, err)
+	}
+	if left := time.Minute - DefaultStoreTimeout - MaxSignTimeout; caaTime > left {
+		t.Errorf("it may take %v, but after it %v are left", caaTime, left)
 	}
 }
 
@@ -172,6 +189,24 @@ func TestIssueDoubtsCAA(t *testing.T) {
 	w.authority.caa = nil
 	if _, err := w.authority.Issue(t.Context(), w.request(t)); !problem.Is(err, problem.Internal) {
 		t.Errorf("nothing to ask: %v", err)
+	}
+}
+
+// The gate asks as the profile wants it, and doubts an answer that is not authenticated where that is required.
+func TestIssueRequiresDNSSEC(t *testing.T) {
+	for _, mode := range []dcv.DNSSEC{dcv.DNSSECOff, dcv.DNSSECOpportunistic, dcv.DNSSECRequire} {
+		for _, insecure := range []bool{false, true} {
+			w, caa := caaWorld(t)
+			w.profile = newProfile(t, func(c *policy.Config) { c.CAA, c.DNSSEC = policy.CAAOn, mode })
+			caa.insecure = insecure
+			_, err := w.authority.Issue(t.Context(), w.request(t))
+			if len(caa.requests) != 1 || caa.requests[0].DNSSEC != mode {
+				t.Errorf("%s: asked %+v", mode, caa.requests)
+			}
+			if wrong := mode == dcv.DNSSECRequire && insecure; wrong != problem.Is(err, problem.Internal) || !wrong && err != nil {
+				t.Errorf("%s, insecure %v: %v", mode, insecure, err)
+			}
+		}
 	}
 }
 

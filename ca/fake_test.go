@@ -162,6 +162,18 @@ func (s *fakeStore) RecordRevocation(ctx context.Context, c Certificate, r Revoc
 	})
 }
 
+func (s *fakeStore) RecordRenewal(ctx context.Context, c Certificate, r Renewal) error {
+	return s.write(ctx, "RecordRenewal", func() error {
+		have := s.records[key(c.Issuer, c.Serial)]
+		if have == nil || have.Version != c.Version {
+			return problem.New(problem.Conflict, "the record has changed")
+		}
+		have.Renewal = &r
+		have.Version[0]++
+		return nil
+	})
+}
+
 // lose is a store that goes back to before everything.
 func (s *fakeStore) lose() {
 	s.mu.Lock()
@@ -327,7 +339,7 @@ func (w *world) requestFor(t testing.TB, k crypto.Signer, names ...string) Reque
 	for _, id := range csr.Names {
 		req.Policy.Names = append(req.Policy.Names, id)
 		req.Policy.Proofs = append(req.Policy.Proofs, policy.Proven{
-			Proof: dcv.Proof{Method: dcv.HTTP01, Identifier: id.Base(), At: time.Now().Add(-time.Second), Until: time.Now().Add(time.Hour)},
+			Proof: dcv.Proof{Method: dcv.HTTP01, Identifier: id.Base(), Secure: true, At: time.Now().Add(-time.Second), Until: time.Now().Add(time.Hour)},
 			Org:   testOrg, Account: "a1",
 		})
 	}

@@ -80,6 +80,7 @@ func (n *issuance) decide(ctx context.Context, req Request) error {
 	// 1. Policy on requester, pinned profile hash, names, key, CSR, proofs and approvals, by the gate's own clock.
 	var err error
 	req.Policy.Now = n.a.now()
+	req.Policy.Within = policy.Period{NotBefore: n.is.cert.NotBefore, NotAfter: n.is.cert.NotAfter}
 	if n.decision, err = req.Profile.Decide(req.Policy); err != nil {
 		return err
 	}

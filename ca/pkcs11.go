@@ -85,6 +85,12 @@ func sessionLost(err error) bool {
 	return ok && slices.Contains(lostCodes, code)
 }
 
+// generalError reports whether an error is the one that modules have for everything else.
+func generalError(err error) bool {
+	code, ok := errors.AsType[pkcs11.Error](err)
+	return ok && (code == pkcs11.CKR_GENERAL_ERROR || code == pkcs11.CKR_DEVICE_ERROR)
+}
+
 // pinCodes are what modules say when trying the same PIN again cannot help, and may lock the token.
 var pinCodes = []pkcs11.Error{
 	pkcs11.CKR_PIN_INCORRECT, pkcs11.CKR_PIN_INVALID, pkcs11.CKR_PIN_LEN_RANGE, pkcs11.CKR_PIN_EXPIRED, pkcs11.CKR_PIN_LOCKED,

@@ -14,4 +14,6 @@ func explainKey(_ string, err error) error { return err }
 
 func sessionLost(error) bool { return false }
 
+func generalError(error) bool { return false }
+
 func pinRefused(error) bool { return false }

@@ -99,7 +99,7 @@ func (p *Profile) permissions(r Request, names []identifier.Identifier) []CAA {
 	return all
 }
 
-// permits reports whether a permission is for the name and young enough at now.
+// permits reports whether a permission is for the name, authenticated if it must be, and young enough at now.
 func (p *Profile) permits(c dcv.CAA, id identifier.Identifier, now time.Time) bool {
-	return c.Identifier == id && !c.At.IsZero() && !c.At.After(now.Add(maxSkew)) && now.Add(caaMargin).Before(c.At.Add(p.caaLifetime))
+	return c.Identifier == id && p.secureEnough(c.Secure) && !c.At.IsZero() && !c.At.After(now.Add(maxSkew)) && now.Add(caaMargin).Before(c.At.Add(p.caaLifetime))
 }

@@ -60,6 +60,9 @@ type Config struct {
 	// Backdate is how far notBefore lies before the moment of issuance, for clients whose clocks are slow; it is part of
 	// Validity. Whole seconds, less than Validity, at most 48 h in public mode. Zero: none.
 	Backdate time.Duration
+	// RequestedValidity says whether a request may name a validity of its own, inside this profile's. Default
+	// RefuseRequested.
+	RequestedValidity RequestedRule
 
 	KeyTypes     []KeyType // default RSA 2048, 3072, 4096, P-256 and P-384; no others in public mode
 	KeyUsages    []string  // by their names in RFC 5280, 4.2.1.3; default digitalSignature and keyEncipherment
@@ -101,6 +104,9 @@ type Config struct {
 	// old an answer may be at signing before it is asked again; whole seconds, default 8 h, in public mode no more.
 	CAA         CAARule
 	CAALifetime time.Duration
+	// DNSSEC is what validation and CAA want of the DNS. Default off; in public mode require, and nothing else. A proof or a
+	// permission that does not rest on authenticated answers is none where they are required.
+	DNSSEC dcv.DNSSEC
 	// Own makes this the profile of the gateway's own certificate: the principal [System] alone may use it, for names that
 	// AllowNames lists one by one, and a proof is that they are configured ([Configured]). It belongs to the program:
 	// nothing that an operator writes and nothing that a client sends sets it.

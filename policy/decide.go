@@ -14,13 +14,16 @@ const maxCommonName = 64
 
 // Decide says what is issued for a request, or refuses it with a [problem.Error]: Unauthorized if the requester, the
 // pinned profile or a proof does not suffice, BadCSR if the CSR is not for these names or its key or subject is refused,
-// RejectedIdentifier or UnsupportedIdentifier for names.
+// RejectedIdentifier or UnsupportedIdentifier for names, Malformed for a requested validity.
 //
 // In public mode the limit that holds at r.Now shortens the validity and the reuse of proofs if the profile was
 // configured before a stricter limit fell: a gateway that runs past such a day goes on, inside the rules, and its next
 // start asks for a new configuration.
 func (p *Profile) Decide(r Request) (*Decision, error) {
 	if err := p.checkRequester(r); err != nil {
+		return nil, err
+	}
+	if err := p.checkRestriction(r); err != nil {
 		return nil, err
 	}
 	if r.CSR == nil {
@@ -43,11 +46,14 @@ func (p *Profile) Decide(r Request) (*Decision, error) {
 	if err := p.checkProofs(r, names); err != nil {
 		return nil, err
 	}
-	notBefore, notAfter := p.lifetime(r.Now)
+	valid, err := p.period(r)
+	if err != nil {
+		return nil, err
+	}
 	return &Decision{
 		Profile: p, Requester: r.Requester,
 		CommonName: p.pickCommonName(names, r.CSR.CommonName), Subject: subject, Names: names,
-		PublicKey: r.CSR.PublicKey, NotBefore: notBefore, NotAfter: notAfter, CAA: p.permissions(r, names),
+		PublicKey: r.CSR.PublicKey, NotBefore: valid.NotBefore, NotAfter: valid.NotAfter, CAA: p.permissions(r, names),
 	}, nil
 }
 

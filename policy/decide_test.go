@@ -131,7 +131,7 @@ func TestHTTP01NeverProvesAWildcard(t *testing.T) {
 	p.wildcards = true
 	wild := dnsName(t, "*.example.com")
 	for _, id := range []identifier.Identifier{wild, wild.Base()} {
-		proof := Proven{Proof: dcv.Proof{Method: dcv.HTTP01, Identifier: id, At: testNow}, Org: 1, Account: "7"}
+		proof := Proven{Proof: dcv.Proof{Method: dcv.HTTP01, Identifier: id, At: testNow, Secure: true}, Org: 1, Account: "7"}
 		if p.Suffices(proof, Requester{Org: 1, Principal: "acme:7"}, wild, testNow) {
 			t.Errorf("a proof for %v covers %v", id, wild)
 		}

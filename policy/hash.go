@@ -32,14 +32,16 @@ func (p *Profile) digest() string {
 		Lint                              Lint
 		Methods                           []dcv.Method
 		PrivateRanges                     []string
-		CAA                               bool  `json:",omitempty"`
-		CAALifetime                       int64 `json:",omitempty"`
+		CAA                               bool          `json:",omitempty"`
+		CAALifetime                       int64         `json:",omitempty"`
+		DNSSEC                            dcv.DNSSEC    `json:",omitempty"`
+		RequestedValidity                 RequestedRule `json:",omitempty"`
 	}{
 		p.name, p.issuer, p.public,
 		int64(p.validity.Seconds()), int64(p.backdate.Seconds()), int64(p.proofLifetime.Seconds()),
 		p.keyTypes, int(p.keyUsage), extUsageNames(p.extKeyUsage), p.allow.all(), p.deny.all(), p.wildcards, p.internalNames,
 		p.maxNames, p.commonName, p.subject, p.fromCSR, p.lint, p.methods, ranges,
-		p.caa, int64(p.caaLifetime.Seconds()),
+		p.caa, int64(p.caaLifetime.Seconds()), p.dnssecHashed(), p.requestedHashed(),
 	})
 	if err != nil { // cannot happen: strings and numbers only
 		panic("policy: encoding a profile: " + err.Error())

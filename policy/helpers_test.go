@@ -229,7 +229,7 @@ func proofs(t testing.TB, values ...string) []Proven {
 	var all []Proven
 	for _, id := range names(t, values...) {
 		all = append(all, Proven{
-			Proof: dcv.Proof{Method: dcv.HTTP01, Identifier: id.Base(), At: testNow.Add(-time.Hour).Truncate(time.Second)},
+			Proof: dcv.Proof{Method: dcv.HTTP01, Identifier: id.Base(), Secure: true, At: testNow.Add(-time.Hour).Truncate(time.Second)},
 			Org:   1, Account: "7",
 		})
 	}

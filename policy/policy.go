@@ -29,11 +29,17 @@ type Proven struct {
 // Request is what a decision is made about.
 type Request struct {
 	Requester   Requester
+	Restriction Restriction             // the requester's own; zero: none
 	ProfileHash string                  // as pinned when the request began; empty if it begins now
 	Names       []identifier.Identifier // what the order or request asked for, any order
 	CSR         *CSR
 	Proofs      []Proven
 	Now         time.Time
+	// Requested is the validity that the request asks for, if its profile takes one. It is part of what was requested, as
+	// the names are: whoever tries the request again asks for the same.
+	Requested Period
+	// Within is the issuer's own validity, which bounds a requested one; the signing gate sets it. Zero: it bounds nothing.
+	Within Period
 }
 
 // Decision is what will be issued: the only input from which a to-be-signed certificate is built. It carries nothing

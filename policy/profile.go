@@ -18,6 +18,7 @@ type Profile struct {
 	name, description, issuer string
 	public, own               bool
 	validity, backdate        time.Duration
+	requested                 RequestedRule
 
 	keyTypes    []KeyType
 	rsa         goodkey.KeyPolicy
@@ -41,6 +42,7 @@ type Profile struct {
 	privateRanges []netip.Prefix
 	caa           bool
 	caaLifetime   time.Duration
+	dnssec        dcv.DNSSEC
 
 	hash string
 }

@@ -96,6 +96,8 @@ func (p *Profile) lacking(proof Proven, r Requester, id identifier.Identifier, n
 		return fmt.Sprintf("%s cannot be proved by %s", id.Value(), proof.Method)
 	case proof.At.IsZero() || proof.At.After(now.Add(maxSkew)):
 		return fmt.Sprintf("%s was validated at no possible time (%s); validate it again", id.Value(), proof.At.UTC().Format(time.RFC3339))
+	case !p.secureEnough(proof.Secure):
+		return fmt.Sprintf("%s was validated by DNS answers that DNSSEC did not authenticate, which the profile %q requires; validate it again", id.Value(), p.name)
 	case !now.Before(proof.At.Add(p.reuseAt(now))) || !proof.Until.IsZero() && !now.Before(proof.Until):
 		return fmt.Sprintf("%s was validated at %s, which is too long ago; validate it again", id.Value(), proof.At.UTC().Format(time.RFC3339))
 	}

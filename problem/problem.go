@@ -22,36 +22,37 @@ type Kind uint8
 
 // The kinds. Comments name the RFC that defines the condition, where one does.
 const (
-	Internal              Kind = iota // our fault, or unknown; nothing inside is shown
-	Unavailable                       // store, journal or signer cannot serve now; RetryAfter says when to come back
-	Malformed                         // the request breaks its format
-	TooLarge                          // the request exceeds a size limit
-	UnsupportedMedia                  // wrong Content-Type (RFC 8555, 6.2)
-	MethodNotAllowed                  // wrong HTTP method
-	NotFound                          // absent, or belonging to somebody else: the two look alike
-	Conflict                          // the object's state no longer allows it
-	Unauthorized                      // the caller is not allowed to do this
-	AccountDoesNotExist               // RFC 8555, 6.7
-	AlreadyRevoked                    // RFC 8555, 7.6
-	BadCSR                            // RFC 8555, 7.4
-	BadNonce                          // RFC 8555, 6.5
-	BadPublicKey                      // RFC 8555, 6.7
-	BadRevocationReason               // RFC 8555, 7.6
-	BadSignatureAlgorithm             // RFC 8555, 6.2
-	InvalidContact                    // RFC 8555, 7.3
-	UnsupportedContact                // RFC 8555, 7.3
-	UserActionRequired                // RFC 8555, 7.3.3
-	OrderNotReady                     // RFC 8555, 7.4
-	RejectedIdentifier                // RFC 8555, 7.4: policy forbids the name
-	UnsupportedIdentifier             // RFC 8555, 7.4: a type we do not issue for
-	RateLimited                       // RFC 8555, 6.6
-	CAA                               // RFC 8659 forbids, or its answer could not be had
-	Connection                        // validation could not connect (RFC 8555, 6.7)
-	DNS                               // validation could not resolve (RFC 8555, 6.7)
-	TLS                               // validation met a TLS error (RFC 8555, 6.7)
-	IncorrectResponse                 // validation was answered wrongly (RFC 8555, 6.7)
-	AlreadyReplaced                   // another order replaces the certificate (RFC 9773, 7.4)
-	InvalidProfile                    // the profile is not offered (draft-ietf-acme-profiles, 4)
+	Internal                Kind = iota // our fault, or unknown; nothing inside is shown
+	Unavailable                         // store, journal or signer cannot serve now; RetryAfter says when to come back
+	Malformed                           // the request breaks its format
+	TooLarge                            // the request exceeds a size limit
+	UnsupportedMedia                    // wrong Content-Type (RFC 8555, 6.2)
+	MethodNotAllowed                    // wrong HTTP method
+	NotFound                            // absent, or belonging to somebody else: the two look alike
+	Conflict                            // the object's state no longer allows it
+	Unauthorized                        // the caller is not allowed to do this
+	AccountDoesNotExist                 // RFC 8555, 6.7
+	AlreadyRevoked                      // RFC 8555, 7.6
+	BadCSR                              // RFC 8555, 7.4
+	BadNonce                            // RFC 8555, 6.5
+	BadPublicKey                        // RFC 8555, 6.7
+	BadRevocationReason                 // RFC 8555, 7.6
+	BadSignatureAlgorithm               // RFC 8555, 6.2
+	InvalidContact                      // RFC 8555, 7.3
+	UnsupportedContact                  // RFC 8555, 7.3
+	UserActionRequired                  // RFC 8555, 7.3.3
+	OrderNotReady                       // RFC 8555, 7.4
+	RejectedIdentifier                  // RFC 8555, 7.4: policy forbids the name
+	UnsupportedIdentifier               // RFC 8555, 7.4: a type we do not issue for
+	RateLimited                         // RFC 8555, 6.6
+	CAA                                 // RFC 8659 forbids, or its answer could not be had
+	Connection                          // validation could not connect (RFC 8555, 6.7)
+	DNS                                 // validation could not resolve (RFC 8555, 6.7)
+	TLS                                 // validation met a TLS error (RFC 8555, 6.7)
+	IncorrectResponse                   // validation was answered wrongly (RFC 8555, 6.7)
+	AlreadyReplaced                     // another order replaces the certificate (RFC 9773, 7.4)
+	InvalidProfile                      // the profile is not offered (draft-ietf-acme-profiles, 4)
+	ExternalAccountRequired             // RFC 8555, 6.7 and 7.3.4
 	kindCount
 )
 
@@ -61,6 +62,7 @@ var kindNames = [kindCount]string{
 	"bad-public-key", "bad-revocation-reason", "bad-signature-algorithm", "invalid-contact", "unsupported-contact",
 	"user-action-required", "order-not-ready", "rejected-identifier", "unsupported-identifier", "rate-limited",
 	"caa", "connection", "dns", "tls", "incorrect-response", "already-replaced", "invalid-profile",
+	"external-account-required",
 }
 
 // String is the kind's label in logs and metrics. An unknown kind prints as "internal".

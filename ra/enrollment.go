@@ -74,14 +74,16 @@ type Enrollment struct {
 	CommonName  string
 	Created     time.Time
 	Claims      []Claim
-	Replaces    ID // the enrollment before this one in its lineage; zero: none
+	Replaces    ID            // the enrollment before this one in its lineage; zero: none
+	Requested   policy.Period // the validity that was asked for; zero: the profile's
 	Phase       Phase
 
 	// While Requested: what a crash must not lose.
-	CSR      []byte
-	Proofs   []policy.Proven
-	Due      time.Time // when another worker may take over, or when to try again
-	Attempts int
+	CSR         []byte
+	Proofs      []policy.Proven
+	Restriction policy.Restriction // of what the requester may have, as it was when this was submitted
+	Due         time.Time          // when another worker may take over, or when to try again
+	Attempts    int
 
 	// From the intent on.
 	Issuer    string
@@ -146,7 +148,7 @@ func (i *Issuance) Completed(c ca.Certificate) *Enrollment {
 	e.Phase = Issued
 	e.Issuer, e.Serial, e.NotBefore, e.NotAfter = c.Issuer, c.Serial, c.NotBefore, c.NotAfter
 	e.Issued, e.Fingerprint = c.Issued, sha256.Sum256(c.DER)
-	e.CSR, e.Due, e.Attempts = nil, time.Time{}, 0
+	e.CSR, e.Restriction, e.Due, e.Attempts = nil, policy.Restriction{}, time.Time{}, 0
 	return &e
 }
 

@@ -19,6 +19,7 @@ type Authority interface {
 	// Abandon closes an intent that may have been signed; Conflict if it is no longer open.
 	Abandon(ctx context.Context, issuer string, serial ca.Serial) error
 	Revoke(ctx context.Context, req ca.RevokeRequest) (*ca.Revocation, error)
+	SuggestRenewal(ctx context.Context, req ca.SuggestRequest) (*ca.Renewal, error)
 }
 
 // Config is what a Registrar needs. All fields but Now and Log are required.
@@ -134,6 +135,10 @@ func (r *Registrar) Revoke(ctx context.Context, caller auth.Caller, rev Revocati
 // RevokeByControl revokes a certificate for a caller who controls all its names (RFC 8555, 7.6), whoever in the caller's
 // organisation asked for it. Controls, the door's, says for the certificate on record whether that is proven now; its error
 // is the answer. A certificate of another organisation is NotFound.
+//
+// Control of names says nothing about a key, so keyCompromise is BadRevocationReason here: it is for those who had the
+// certificate issued, who hold its key, and for the operator. Whoever took over a name could otherwise write it over the
+// true reason of every certificate the former owner had, and it is the one reason that stays ([ca.Authority.Revoke]).
 func (r *Registrar) RevokeByControl(ctx context.Context, caller auth.Caller, rev Revocation, controls func(context.Context, *ca.Certificate) error) error {
 	c, err := r.issued(ctx, rev)
 	if err != nil {
@@ -144,6 +149,10 @@ func (r *Registrar) RevokeByControl(ctx context.Context, caller auth.Caller, rev
 	}
 	if err := controls(ctx, c); err != nil {
 		return err
+	}
+	if rev.Reason == ca.KeyCompromise {
+		return problem.New(problem.BadRevocationReason, "reason 1 (keyCompromise) is about the key: the account that the certificate "+
+			"was issued to can give it, and a request signed by the key itself; use 4 (superseded) or 5 (cessationOfOperation)")
 	}
 	return r.revoke(ctx, rev, caller.Principal)
 }

@@ -233,3 +233,24 @@ func TestRevokeByControl(t *testing.T) {
 		})
 	}
 }
+
+// TestKeyCompromiseIsNotForWhoControlsTheNames: neither at first nor over the reason that stands, and not before control
+// is proven.
+func TestKeyCompromiseIsNotForWhoControlsTheNames(t *testing.T) {
+	w := newWorld(t)
+	e := w.issue(alice, "a.example.com")
+	compromised := ra.Revocation{Issuer: "main", Serial: e.Serial, Reason: ca.KeyCompromise}
+	yes := func(context.Context, *ca.Certificate) error { return nil }
+	no := func(context.Context, *ca.Certificate) error {
+		return problem.New(problem.Unauthorized, "not all names")
+	}
+	wantKind(t, w.RevokeByControl(t.Context(), bob, compromised, no), problem.Unauthorized)
+	wantKind(t, w.RevokeByControl(t.Context(), eve, compromised, yes), problem.NotFound)
+	wantKind(t, w.RevokeByControl(t.Context(), bob, compromised, yes), problem.BadRevocationReason)
+	w.untouched(e)
+
+	must(t, w.Revoke(t.Context(), alice, ra.Revocation{Issuer: "main", Serial: e.Serial, Reason: ca.Superseded}))
+	wantKind(t, w.RevokeByControl(t.Context(), bob, compromised, yes), problem.BadRevocationReason)
+	w.isRevoked(e, ca.Revocation{At: start, Reason: ca.Superseded, Actor: alice.Principal})
+	must(t, w.Revoke(t.Context(), alice, compromised))
+}

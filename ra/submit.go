@@ -30,8 +30,10 @@ type Request struct {
 	Names       []identifier.Identifier
 	CSR         []byte // DER
 	Proofs      []policy.Proven
+	Restriction policy.Restriction // of what the caller may ask for; zero: none
 	Claims      []Claim
-	Replaces    ID // the enrollment that this one takes the place of; zero: none. That it may is the door's decision
+	Requested   policy.Period // the validity that is asked for; zero leaves it to the profile
+	Replaces    ID            // the enrollment that this one takes the place of; zero: none. That it may is the door's decision
 	// Begin gives the door's own fact that is recorded in the same commit as the first intent, once the enrollment has a
 	// number. Nil if the door has none.
 	Begin func(ID) any
@@ -61,7 +63,8 @@ func (r *Registrar) Submit(ctx context.Context, caller auth.Caller, req Request)
 		Profile: profile,
 		Policy: policy.Request{
 			Requester:   policy.Requester{Org: int32(caller.Org), Door: string(req.Door), Principal: caller.Principal},
-			ProfileHash: hash, Names: req.Names, CSR: csr, Proofs: req.Proofs, Now: now,
+			Restriction: req.Restriction, ProfileHash: hash, Names: req.Names, CSR: csr, Proofs: req.Proofs, Now: now,
+			Requested: req.Requested,
 		},
 		// The number is taken only after policy has accepted: refused requests must not use numbers up.
 		Begin: func(ctx context.Context, d *policy.Decision) (int64, ca.Owner, error) {
@@ -73,7 +76,8 @@ func (r *Registrar) Submit(ctx context.Context, caller auth.Caller, req Request)
 				ID: id, Org: caller.Org, Door: req.Door, Requester: caller.Principal,
 				Profile: req.Profile, ProfileHash: hash, Names: d.Names, CommonName: d.CommonName,
 				Created: now.UTC().Truncate(time.Second), Claims: req.Claims, Phase: Requested,
-				CSR: req.CSR, Proofs: req.Proofs, Due: now.Add(lease), Attempts: 1, Replaces: req.Replaces,
+				CSR: req.CSR, Proofs: req.Proofs, Restriction: req.Restriction, Due: now.Add(lease), Attempts: 1, Replaces: req.Replaces,
+				Requested: req.Requested,
 			}
 			if req.Begin != nil {
 				issuance.Begin = req.Begin(id)

@@ -86,6 +86,8 @@ func TestSubmitRefusalsRecordNothing(t *testing.T) {
 		{"another account's proof", bob, func(*ra.Request) {}, problem.Unauthorized},
 		{"another organisation's proof", auth.Caller{Principal: "acme:alice", Org: 2}, func(*ra.Request) {}, problem.Unauthorized},
 		{"proof too old", alice, func(r *ra.Request) { r.Proofs[0].At = start.Add(-24 * time.Hour) }, problem.Unauthorized},
+		{"a profile that the requester may not have", alice, func(r *ra.Request) { r.Restriction.Profiles = []string{"mail"} }, problem.Unauthorized},
+		{"a name that the requester may not have", alice, func(r *ra.Request) { r.Restriction.Names = []string{"*.example.net"} }, problem.RejectedIdentifier},
 		{"nobody", auth.Caller{}, func(*ra.Request) {}, problem.Unauthorized},
 		{"the operator, who has no organisation", operator, func(*ra.Request) {}, problem.Unauthorized},
 	} {

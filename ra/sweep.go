@@ -108,7 +108,8 @@ func (r *Registrar) reissue(ctx context.Context, e *Enrollment) error {
 		Profile: profile,
 		Policy: policy.Request{
 			Requester:   policy.Requester{Org: int32(e.Org), Door: string(e.Door), Principal: e.Requester},
-			ProfileHash: e.ProfileHash, Names: e.Names, CSR: csr, Proofs: e.Proofs, Now: r.Now(),
+			Restriction: e.Restriction, ProfileHash: e.ProfileHash, Names: e.Names, CSR: csr, Proofs: e.Proofs, Now: r.Now(),
+			Requested: e.Requested,
 		},
 		Begin: func(context.Context, *policy.Decision) (int64, ca.Owner, error) { return int64(e.ID), issuance, nil },
 	})

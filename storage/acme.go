@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/gatehouse-ca/gatehouse/acme"
+	"github.com/gatehouse-ca/gatehouse/auth"
 	"github.com/gatehouse-ca/gatehouse/identifier"
 	"github.com/gatehouse-ca/gatehouse/problem"
 	"github.com/gatehouse-ca/gatehouse/ra"
@@ -36,11 +37,14 @@ func (db *DB) Admit(ctx context.Context, a acme.Admission) (acme.Admitted, error
 	case a.Certificate != nil:
 		keys = append(keys, keyCertificate(a.Certificate.Issuer, a.Certificate.Serial))
 	}
-	spent, err := db.engine.Spend(ctx, Token{Value: a.Nonce, Made: a.NonceMade, Until: a.NonceUntil}, nil, keys...)
+	spent, err := db.engine.Spend(ctx, Token{Value: a.Nonce, Made: a.NonceMade, Until: a.NonceUntil}, limits(a.Takes), keys...)
 	if err != nil {
 		return acme.Admitted{}, unavailable(err)
 	}
 	out := acme.Admitted{Fresh: spent.Fresh}
+	if err := refused(spent); err != nil {
+		return out, err
+	}
 	switch {
 	case a.Account != "":
 		out.Account, err = decodeAccount(a.Account, spent.Items[0])
@@ -95,8 +99,9 @@ func (db *DB) AccountByKey(ctx context.Context, thumbprint string) (*acme.Accoun
 	return nil, problem.New(problem.NotFound, "no account has this key")
 }
 
-// CreateAccount implements acme.Store: the account and the claim on its key in one commit.
-func (db *DB) CreateAccount(ctx context.Context, a *acme.Account) error {
+// CreateAccount implements acme.Store: the account, the claim on its key and what becomes of the external account key in one
+// commit.
+func (db *DB) CreateAccount(ctx context.Context, a *acme.Account, by *auth.EABKey) error {
 	value, err := encodeAccount(a)
 	if err != nil {
 		return err
@@ -104,6 +109,9 @@ func (db *DB) CreateAccount(ctx context.Context, a *acme.Account) error {
 	b := &Batch{
 		Conditions: []Condition{{Key: keyAccount(a.ID), Want: Absent}, {Key: keyThumbprint(a.Thumbprint), Want: Absent}},
 		Puts:       []Put{{Key: keyAccount(a.ID), Value: value}, {Key: keyThumbprint(a.Thumbprint), Value: []byte(a.ID)}},
+	}
+	if err := b.putBound(a, by); err != nil {
+		return err
 	}
 	if err := db.commit(ctx, b); err != nil {
 		return err
@@ -138,12 +146,12 @@ func wanted(a *acme.Authorization) string {
 }
 
 // UsableAuthorizations implements acme.Store.
-func (db *DB) UsableAuthorizations(ctx context.Context, account acme.AccountID, names []identifier.Identifier) ([]*acme.Authorization, error) {
+func (db *DB) UsableAuthorizations(ctx context.Context, account acme.AccountID, names []identifier.Identifier, takes ...acme.Take) ([]*acme.Authorization, error) {
 	keys := make([]Key, len(names))
 	for i, n := range names {
 		keys[i] = keyUsable(account, n)
 	}
-	items, err := db.read(ctx, keys...)
+	items, err := db.takeAndRead(ctx, takes, keys...)
 	if err != nil {
 		return nil, err
 	}

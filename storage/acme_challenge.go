@@ -67,6 +67,7 @@ func (db *DB) FinishChallenge(ctx context.Context, a *acme.Authorization) error 
 			b.Puts = []Put{{Key: key, Value: []byte(a.ID), Expires: a.Expires}}
 		}
 	}
+	b.listFailure(&next)
 	if err := db.putAuthz(ctx, b, &next); err != nil {
 		return err
 	}
@@ -140,7 +141,7 @@ func (db *DB) putAuthz(ctx context.Context, b *Batch, a *acme.Authorization) err
 		return err
 	}
 	b.Conditions = append(b.Conditions, Condition{Key: keyAuthz(a.ID), Want: Equals, Version: a.Version})
-	b.Puts = append([]Put{{Key: keyAuthz(a.ID), Value: value, Expires: a.Expires.Add(idleRetention)}}, b.Puts...)
+	b.Puts = append([]Put{{Key: keyAuthz(a.ID), Value: value, Expires: authzEnd(a)}}, b.Puts...)
 	if err := db.commit(ctx, b); err != nil {
 		return err
 	}

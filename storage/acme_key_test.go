@@ -82,7 +82,7 @@ func TestRollKey(t *testing.T) {
 			t.Errorf("from a version that is gone: %v", err)
 		}
 		// The old key is free again, for an account with another id.
-		if err := db.CreateAccount(ctx, first.account(t)); !problem.Is(err, problem.Conflict) {
+		if err := db.CreateAccount(ctx, first.account(t), nil); !problem.Is(err, problem.Conflict) {
 			t.Errorf("an account took another's id: %v", err)
 		}
 		again := first
@@ -126,7 +126,7 @@ func TestRollKeyHasOneWinner(t *testing.T) {
 			}
 			onto = winner
 			onto.Key, onto.Rollovers = fresh.Key, 2
-			race(t, to(onto), func() error { return db.CreateAccount(ctx, fresh.account(t)) })
+			race(t, to(onto), func() error { return db.CreateAccount(ctx, fresh.account(t), nil) })
 			if a, err = db.AccountByKey(ctx, fresh.account(t).Thumbprint); err != nil {
 				t.Fatal(err)
 			}
@@ -343,7 +343,7 @@ func TestAClaimThatIsBehindItsAccount(t *testing.T) {
 	db, engine := open(t)
 	old := newAccountEntry(t)
 	account := old.account(t)
-	must(t, db.CreateAccount(t.Context(), account))
+	must(t, db.CreateAccount(t.Context(), account, nil))
 	must(t, roll(t.Context(), db, account, old.rolled(t, 1), t))
 	old.absent(t, db)
 	must(t, engine.Commit(t.Context(), storage.Batch{

@@ -4,6 +4,7 @@ import (
 	"github.com/gatehouse-ca/gatehouse/acme"
 	"github.com/gatehouse-ca/gatehouse/auth"
 	"github.com/gatehouse-ca/gatehouse/dcv"
+	"github.com/gatehouse-ca/gatehouse/policy"
 	"github.com/gatehouse-ca/gatehouse/problem"
 	"github.com/gatehouse-ca/gatehouse/ra"
 )
@@ -19,13 +20,15 @@ type accountRecord struct {
 	Deactivated seconds  `cbor:"7,keyasint,omitempty"`
 	Terms       string   `cbor:"8,keyasint,omitempty"`
 	Rollovers   int64    `cbor:"9,keyasint,omitempty"`
+
+	Binding *bindingRecord `cbor:"10,keyasint,omitempty"`
 }
 
 func encodeAccount(a *acme.Account) ([]byte, error) {
 	return encode(accountRecord{
 		Org: int32(a.Org), Key: a.Key, Thumbprint: a.Thumbprint, Contacts: a.Contacts,
 		TermsAgreed: toSeconds(a.TermsAgreed), Created: toSeconds(a.Created), Deactivated: toSeconds(a.Deactivated),
-		Terms: a.Terms, Rollovers: a.Rollovers,
+		Terms: a.Terms, Rollovers: a.Rollovers, Binding: toBinding(a.Binding),
 	})
 }
 
@@ -40,7 +43,7 @@ func decodeAccount(id acme.AccountID, it Item) (*acme.Account, error) {
 	return &acme.Account{
 		ID: id, Org: auth.OrgID(r.Org), Key: r.Key, Thumbprint: r.Thumbprint, Contacts: r.Contacts,
 		TermsAgreed: r.TermsAgreed.time(), Created: r.Created.time(), Deactivated: r.Deactivated.time(),
-		Terms: r.Terms, Rollovers: r.Rollovers, Version: it.Version,
+		Terms: r.Terms, Rollovers: r.Rollovers, Binding: r.Binding.binding(), Version: it.Version,
 	}, nil
 }
 
@@ -57,6 +60,10 @@ type orderRecord struct {
 	Enrollment  int64    `cbor:"9,keyasint,omitempty"`
 
 	Replaces *replacesRecord `cbor:"10,keyasint,omitempty"`
+
+	// The validity that was asked for, if one was.
+	NotBefore seconds `cbor:"11,keyasint,omitempty"`
+	NotAfter  seconds `cbor:"12,keyasint,omitempty"`
 }
 
 func encodeOrder(o *acme.Order) ([]byte, error) {
@@ -68,6 +75,7 @@ func encodeOrder(o *acme.Order) ([]byte, error) {
 		Account: string(o.Account), Org: int32(o.Org), Profile: o.Profile, ProfileHash: o.ProfileHash,
 		Names: toNames(o.Names), Authzs: authzs, Created: toSeconds(o.Created), Expires: toSeconds(o.Expires),
 		Enrollment: int64(o.Enrollment), Replaces: toReplaces(o.Replaces),
+		NotBefore: toSeconds(o.Requested.NotBefore), NotAfter: toSeconds(o.Requested.NotAfter),
 	})
 }
 
@@ -86,7 +94,7 @@ func decodeOrder(id acme.OrderID, it Item) (*acme.Order, error) {
 	o := &acme.Order{
 		ID: id, Account: acme.AccountID(r.Account), Org: auth.OrgID(r.Org), Profile: r.Profile, ProfileHash: r.ProfileHash,
 		Names: names, Created: r.Created.time(), Expires: r.Expires.time(), Enrollment: ra.ID(r.Enrollment), Replaces: r.Replaces.replaces(),
-		Version: it.Version,
+		Requested: policy.Period{NotBefore: r.NotBefore.time(), NotAfter: r.NotAfter.time()}, Version: it.Version,
 	}
 	for _, a := range r.Authzs {
 		o.Authzs = append(o.Authzs, acme.AuthzID(a))
@@ -115,6 +123,8 @@ type challengeRecord struct {
 	Due    millis         `cbor:"4,keyasint,omitempty"`
 	Proof  *proofRecord   `cbor:"5,keyasint,omitempty"`
 	Failed *failureRecord `cbor:"6,keyasint,omitempty"`
+
+	Hindered *failureRecord `cbor:"7,keyasint,omitempty"`
 }
 
 // proofRecord is a dcv.Proof wherever one is kept.
@@ -128,6 +138,9 @@ type proofRecord struct {
 	CAAName name    `cbor:"6,keyasint,omitempty"`
 	CAAAt   seconds `cbor:"7,keyasint,omitempty"`
 	CAASeen string  `cbor:"8,keyasint,omitempty"`
+	// Whether DNSSEC authenticated what each of them rests on. Older records do not say, so it did not.
+	Secure    bool `cbor:"9,keyasint,omitempty"`
+	CAASecure bool `cbor:"10,keyasint,omitempty"`
 }
 
 // failureRecord is why a validation or an enrollment failed.
@@ -138,10 +151,25 @@ type failureRecord struct {
 	Record []byte  `cbor:"4,keyasint,omitempty"`
 }
 
+func toFailure(f *acme.Failure) *failureRecord {
+	if f == nil {
+		return nil
+	}
+	return &failureRecord{Kind: f.Kind.String(), Detail: f.Detail, At: toSeconds(f.At), Record: f.Record}
+}
+
+func (r *failureRecord) failure() *acme.Failure {
+	if r == nil {
+		return nil
+	}
+	return &acme.Failure{Kind: problem.ParseKind(r.Kind), Detail: r.Detail, At: r.At.time(), Record: r.Record}
+}
+
 func toProof(p dcv.Proof) proofRecord {
 	return proofRecord{
 		Method: string(p.Method), Identifier: toName(p.Identifier), At: toSeconds(p.At), Seen: p.Seen, Until: toSeconds(p.Until),
 		CAAName: toName(p.CAA.Identifier), CAAAt: toSeconds(p.CAA.At), CAASeen: p.CAA.Seen,
+		Secure: p.Secure, CAASecure: p.CAA.Secure,
 	}
 }
 
@@ -150,9 +178,9 @@ func (r proofRecord) proof() (dcv.Proof, error) {
 	if err != nil {
 		return dcv.Proof{}, err
 	}
-	p := dcv.Proof{Method: dcv.Method(r.Method), Identifier: id, At: r.At.time(), Seen: r.Seen, Until: r.Until.time()}
+	p := dcv.Proof{Method: dcv.Method(r.Method), Identifier: id, At: r.At.time(), Seen: r.Seen, Until: r.Until.time(), Secure: r.Secure}
 	if r.CAAName != "" {
-		p.CAA.At, p.CAA.Seen = r.CAAAt.time(), r.CAASeen
+		p.CAA.At, p.CAA.Seen, p.CAA.Secure = r.CAAAt.time(), r.CAASeen, r.CAASecure
 		p.CAA.Identifier, err = r.CAAName.identifier()
 	}
 	return p, err
@@ -169,9 +197,7 @@ func encodeAuthz(a *acme.Authorization) ([]byte, error) {
 			p := toProof(*c.Proof)
 			cr.Proof = &p
 		}
-		if c.Failed != nil {
-			cr.Failed = &failureRecord{Kind: c.Failed.Kind.String(), Detail: c.Failed.Detail, At: toSeconds(c.Failed.At), Record: c.Failed.Record}
-		}
+		cr.Failed, cr.Hindered = toFailure(c.Failed), toFailure(c.Hindered)
 		r.Challenges = append(r.Challenges, cr)
 	}
 	return encode(r)
@@ -202,9 +228,7 @@ func decodeAuthz(id acme.AuthzID, it Item) (*acme.Authorization, error) {
 			}
 			ch.Proof = &p
 		}
-		if f := c.Failed; f != nil {
-			ch.Failed = &acme.Failure{Kind: problem.ParseKind(f.Kind), Detail: f.Detail, At: f.At.time(), Record: f.Record}
-		}
+		ch.Failed, ch.Hindered = c.Failed.failure(), c.Hindered.failure()
 		a.Challenges = append(a.Challenges, ch)
 	}
 	return a, nil

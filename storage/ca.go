@@ -231,6 +231,16 @@ func (db *DB) RecordRevocation(ctx context.Context, c ca.Certificate, r ca.Revoc
 	}
 }
 
+// RecordRenewal implements ca.Store.
+func (db *DB) RecordRenewal(ctx context.Context, c ca.Certificate, r ca.Renewal) error {
+	b := &Batch{Conditions: []Condition{{Key: keyCertificate(c.Issuer, c.Serial), Want: Equals, Version: c.Version}}}
+	c.Renewal = &r
+	if err := b.putCertificate(&c); err != nil {
+		return err
+	}
+	return db.commit(ctx, b)
+}
+
 func (db *DB) tryRevocation(ctx context.Context, c ca.Certificate, r ca.Revocation) error {
 	e, err := db.Enrollment(ctx, ra.ID(c.Enrollment))
 	if err != nil {

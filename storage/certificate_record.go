@@ -28,6 +28,30 @@ type certificateRecord struct {
 	DER         []byte            `cbor:"13,keyasint,omitempty"`
 	Issued      seconds           `cbor:"14,keyasint,omitempty"`
 	Revocation  *revocationRecord `cbor:"15,keyasint,omitempty"`
+	Renewal     *renewalRecord    `cbor:"16,keyasint,omitempty"`
+}
+
+// renewalRecord is an operator's word on a certificate's renewal.
+type renewalRecord struct {
+	Start       seconds `cbor:"1,keyasint,omitempty"`
+	End         seconds `cbor:"2,keyasint,omitempty"`
+	Explanation string  `cbor:"3,keyasint,omitempty"`
+	At          seconds `cbor:"4,keyasint"`
+	Actor       string  `cbor:"5,keyasint"`
+}
+
+func toRenewal(r *ca.Renewal) *renewalRecord {
+	if r == nil {
+		return nil
+	}
+	return &renewalRecord{Start: toSeconds(r.Start), End: toSeconds(r.End), Explanation: r.Explanation, At: toSeconds(r.At), Actor: r.Actor}
+}
+
+func (r *renewalRecord) renewal() *ca.Renewal {
+	if r == nil {
+		return nil
+	}
+	return &ca.Renewal{Start: r.Start.time(), End: r.End.time(), Explanation: r.Explanation, At: r.At.time(), Actor: r.Actor}
 }
 
 type revocationRecord struct {
@@ -55,7 +79,7 @@ func encodeCertificate(c *ca.Certificate) ([]byte, error) {
 		State: uint8(c.State), TBSHash: c.TBSHash[:], NotBefore: toSeconds(c.NotBefore), NotAfter: toSeconds(c.NotAfter),
 		Enrollment: c.Enrollment, Org: c.Requester.Org, Door: c.Requester.Door, Principal: c.Requester.Principal,
 		Profile: c.Profile, ProfileHash: c.ProfileHash, Opened: toMillis(c.Opened), DER: c.DER, Issued: toSeconds(c.Issued),
-		Revocation: toRevocation(c.Revocation),
+		Revocation: toRevocation(c.Revocation), Renewal: toRenewal(c.Renewal),
 	}
 	if len(c.DER) == 0 {
 		r.Names = toNames(c.Names)
@@ -83,6 +107,7 @@ func decodeCertificate(issuer string, serial ca.Serial, it Item) (*ca.Certificat
 			Profile: r.Profile, ProfileHash: r.ProfileHash, Opened: r.Opened.time(),
 		},
 		State: ca.State(r.State), DER: r.DER, Issued: r.Issued.time(), Revocation: r.Revocation.revocation(), Version: it.Version,
+		Renewal: r.Renewal.renewal(),
 	}
 	if copy(c.TBSHash[:], r.TBSHash) != len(c.TBSHash) {
 		return nil, damaged(key, fmt.Errorf("the to-be-signed hash is %d octets", len(r.TBSHash)))
@@ -115,6 +140,12 @@ type enrollmentRecord struct {
 	Revocation  *revocationRecord `cbor:"21,keyasint,omitempty"`
 	Failure     *failureRecord    `cbor:"22,keyasint,omitempty"`
 	Replaces    int64             `cbor:"23,keyasint,omitempty"`
+
+	// The validity that was asked for, if one was.
+	RequestedNotBefore seconds `cbor:"24,keyasint,omitempty"`
+	RequestedNotAfter  seconds `cbor:"25,keyasint,omitempty"`
+
+	Restriction *restrictionRecord `cbor:"26,keyasint,omitempty"`
 }
 
 type claimRecord struct {
@@ -135,7 +166,8 @@ func encodeEnrollment(e *ra.Enrollment) ([]byte, error) {
 		Names: toNames(e.Names), CommonName: e.CommonName, Created: toSeconds(e.Created), Phase: uint8(e.Phase), CSR: e.CSR,
 		Due: toMillis(e.Due), Attempts: e.Attempts, Issuer: e.Issuer, Serial: hexOctets(string(e.Serial)),
 		NotBefore: toSeconds(e.NotBefore), NotAfter: toSeconds(e.NotAfter), Issued: toSeconds(e.Issued),
-		Revocation: toRevocation(e.Revocation), Replaces: int64(e.Replaces),
+		RequestedNotBefore: toSeconds(e.Requested.NotBefore), RequestedNotAfter: toSeconds(e.Requested.NotAfter),
+		Revocation: toRevocation(e.Revocation), Replaces: int64(e.Replaces), Restriction: toRestriction(e.Restriction),
 	}
 	if e.Fingerprint != [32]byte{} {
 		r.Fingerprint = e.Fingerprint[:]
@@ -170,6 +202,8 @@ func decodeEnrollment(id ra.ID, it Item) (*ra.Enrollment, error) {
 		Phase: ra.Phase(r.Phase), CSR: r.CSR, Due: r.Due.time(), Attempts: r.Attempts, Issuer: r.Issuer,
 		Serial: ca.Serial(octetsHex(r.Serial)), NotBefore: r.NotBefore.time(), NotAfter: r.NotAfter.time(),
 		Issued: r.Issued.time(), Revocation: r.Revocation.revocation(), Replaces: ra.ID(r.Replaces), Version: it.Version,
+		Requested:   policy.Period{NotBefore: r.RequestedNotBefore.time(), NotAfter: r.RequestedNotAfter.time()},
+		Restriction: r.Restriction.restriction(),
 	}
 	copy(e.Fingerprint[:], r.Fingerprint)
 	for _, c := range r.Claims {

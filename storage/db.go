@@ -35,6 +35,8 @@ type Config struct {
 	// Deployment is the id of the deployment whose store this must be; a store that has none takes it. Empty accepts any
 	// store, and gives a new one an id of its own.
 	Deployment string
+	// KeptFailures bounds how many failed ACME authorizations are kept for people. Default 50,000.
+	KeptFailures int64
 }
 
 // DB is the typed state of every package over one engine. It is safe for concurrent use.
@@ -47,6 +49,8 @@ type DB struct {
 	deployment string
 	restored   bool
 	numbers    numbers
+
+	maxFailures int64
 }
 
 // numbers is a block of enrollment numbers taken from the sequence and not handed out yet.
@@ -75,7 +79,7 @@ var ErrForeign = errors.New("storage: the store belongs to another deployment")
 // what it would lose. The marker's version is a condition of each commit, so a gateway that was running when a newer one
 // raised the schema stops writing at that moment.
 func Open(ctx context.Context, c Config) (*DB, error) {
-	db := &DB{engine: c.Engine, issuers: c.Issuers, log: c.Log}
+	db := &DB{engine: c.Engine, issuers: c.Issuers, log: c.Log, maxFailures: cmp.Or(c.KeptFailures, maxFailures)}
 	if db.log == nil {
 		db.log = slog.New(slog.DiscardHandler)
 	}

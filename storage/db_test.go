@@ -61,7 +61,7 @@ func random() string {
 func newAccount(t *testing.T, db *storage.DB) *acme.Account {
 	t.Helper()
 	a := &acme.Account{ID: acme.AccountID(random()), Org: 1, Key: []byte("{}"), Thumbprint: random(), Created: now()}
-	must(t, db.CreateAccount(t.Context(), a))
+	must(t, db.CreateAccount(t.Context(), a, nil))
 	return a
 }
 
@@ -156,7 +156,7 @@ func TestEveryTransitionHasOneWinner(t *testing.T) {
 		t.Run(fmt.Sprint("CreateAccount", round), func(t *testing.T) {
 			key := random()
 			create := func() error {
-				return db.CreateAccount(ctx, &acme.Account{ID: acme.AccountID(random()), Org: 1, Thumbprint: key, Created: now()})
+				return db.CreateAccount(ctx, &acme.Account{ID: acme.AccountID(random()), Org: 1, Thumbprint: key, Created: now()}, nil)
 			}
 			race(t, create, create)
 		})
@@ -310,7 +310,7 @@ func TestAFailingStoreIsUnavailable(t *testing.T) {
 	calls := map[string]error{}
 	_, calls["Admit"] = db.Admit(ctx, acme.Admission{Account: "a"})
 	_, calls["AccountByKey"] = db.AccountByKey(ctx, "k")
-	calls["CreateAccount"] = db.CreateAccount(ctx, &acme.Account{ID: "a"})
+	calls["CreateAccount"] = db.CreateAccount(ctx, &acme.Account{ID: "a"}, nil)
 	_, _, calls["Orders"] = db.Orders(ctx, "a", "", 10)
 	_, calls["Certificate"] = db.Certificate(ctx, "main", "01")
 	_, calls["Enrollment"] = db.Enrollment(ctx, 1)

@@ -18,16 +18,25 @@ import (
 const (
 	keyMarker    Key = "meta"
 	keyNonceKeys Key = "nonce-keys"
+	keyOrgs      Key = "organisations" // changes with every organisation of the store
 
-	seqEnrollment = "enrollment"
+	seqEnrollment   = "enrollment"
+	seqOrganisation = "organisation"
 
 	indexIssuers     = "issuers"     // issuer names ever used
 	indexIntents     = "intents"     // time opened, issuer, serial: intents that are open
 	indexDue         = "due"         // time due, enrollment: requested enrollments
 	indexValidations = "validations" // time due, authorization: validations under way
 	indexOrderEnds   = "order-ends"  // time of removal, account, order
+	indexFailures    = "failures"    // time of failure, organisation, authorization
 	indexAll         = "all"         // enrollment: every organisation's
 	indexJournals    = "journals"    // ids of journals that have a mark
+
+	indexOrganisations = "organisations" // organisation: those of the store
+	indexEABKeys       = "eab-keys"      // time made, key for external account binding
+	indexUnjournaled   = "unjournaled"   // time, object: changes that a journal may lack
+
+	topicOrganisations = "organisations"
 )
 
 func keyAccount(id acme.AccountID) Key { return Key("account/" + id) }
@@ -38,6 +47,9 @@ func keyAuthz(id acme.AuthzID) Key     { return Key("authz/" + id) }
 func keyUsable(account acme.AccountID, name identifier.Identifier) Key {
 	return Key("usable/" + string(account) + "/" + name.String())
 }
+
+// keyLimit is a counter's, in a space of its own beside the records'.
+func keyLimit(t acme.Take) Key { return Key(string(t.Limit) + "/" + t.Of) }
 
 func keyEnrollment(id ra.ID) Key { return Key("enrollment/" + strconv.FormatInt(int64(id), 10)) }
 
@@ -60,6 +72,18 @@ func keyCRL(issuer string, shard int) Key {
 }
 
 func keyCRLLease(issuer string, shard int) Key { return "lease/" + keyCRL(issuer, shard) }
+
+func keyOrg(id auth.OrgID) Key   { return Key("organisation/" + strconv.Itoa(int(id))) }
+func keyOrgSlug(slug string) Key { return Key("organisation-slug/" + slug) }
+func keyEAB(kid string) Key      { return Key("eab/" + kid) }
+
+func indexOrgEABKeys(org auth.OrgID) string { return "eab-keys/" + strconv.Itoa(int(org)) }
+
+// indexEABAccounts has the accounts that were bound by a key.
+func indexEABAccounts(kid string) string { return "eab-accounts/" + kid }
+
+// indexOrgFailures has time of failure and authorization.
+func indexOrgFailures(org auth.OrgID) string { return "failures/" + strconv.Itoa(int(org)) }
 
 func indexOrders(account acme.AccountID) string { return "orders/" + string(account) }
 func indexOrg(org auth.OrgID) string            { return "org/" + strconv.Itoa(int(org)) }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/gatehouse-ca/gatehouse/ca"
+	"github.com/gatehouse-ca/gatehouse/policy"
 	"github.com/gatehouse-ca/gatehouse/problem"
 	"github.com/gatehouse-ca/gatehouse/ra"
 )
@@ -219,7 +220,7 @@ func (db *DB) FailEnrollment(ctx context.Context, e *ra.Enrollment, f ra.Failure
 		return problem.New(problem.Conflict, "enrollment %d is finished", e.ID)
 	}
 	next := *e
-	next.Phase, next.Failure, next.CSR, next.Due = ra.Failed, &f, nil, time.Time{}
+	next.Phase, next.Failure, next.CSR, next.Restriction, next.Due = ra.Failed, &f, nil, policy.Restriction{}, time.Time{}
 	return db.putOver(ctx, &next, e)
 }
 

@@ -37,23 +37,27 @@ func everyRecord(t testing.TB) (a *acme.Account, o *acme.Order, z *acme.Authoriz
 		t.Fatal(err)
 	}
 	proof := dcv.Proof{
-		Method: dcv.HTTP01, Identifier: name, At: at(1_800_000_100), Seen: "http://www.example.com/ at 192.0.2.7:80", Until: at(1_800_086_500),
-		CAA: dcv.CAA{Identifier: name, At: at(1_800_000_101), Seen: "no CAA records"},
+		Method: dcv.HTTP01, Identifier: name, At: at(1_800_000_100), Seen: "http://www.example.com/ at 192.0.2.7:80", Until: at(1_800_086_500), Secure: true,
+		CAA: dcv.CAA{Identifier: name, At: at(1_800_000_101), Seen: "no CAA records", Secure: true},
 	}
+	restriction := policy.Restriction{Profiles: []string{"tls"}, Names: []string{"*.example.com", "192.0.2.0/24"}}
 	a = &acme.Account{
 		ID: "acct", Org: 3, Key: []byte(`{"kty":"EC"}`), Thumbprint: "tp", Contacts: []string{"mailto:a@example.com"},
 		TermsAgreed: at(1_800_000_000), Created: at(1_800_000_001), Deactivated: at(1_800_000_002),
+		Binding: &acme.Binding{KeyID: "kid", JWS: []byte(`{"protected":"e30"}`), Restriction: restriction},
 	}
 	o = &acme.Order{
 		ID: "order", Account: "acct", Org: 3, Profile: "tls", ProfileHash: "00ff", Names: []identifier.Identifier{ip, name},
 		Authzs: []acme.AuthzID{"a1", "a2"}, Created: at(1_800_000_003), Expires: at(1_800_600_000), Enrollment: 7,
-		Replaces: &acme.Replaces{ID: "YQ.AQ", Certificate: acme.CertificateID{Issuer: "main", Serial: "01aa"}, Enrollment: 5},
+		Replaces:  &acme.Replaces{ID: "YQ.AQ", Certificate: acme.CertificateID{Issuer: "main", Serial: "01aa"}, Enrollment: 5},
+		Requested: policy.Period{NotBefore: at(1_800_000_030), NotAfter: at(1_800_000_031)},
 	}
 	z = &acme.Authorization{
 		ID: "a1", Account: "acct", Org: 3, Profile: "tls", Identifier: name, Wildcard: true, Created: at(1_800_000_004), Expires: at(1_800_600_001),
 		Challenges: []acme.Challenge{
 			{Method: dcv.HTTP01, Token: "tok", Begun: at(1_800_000_005), Due: time.UnixMilli(1_800_000_006_007).UTC(), Proof: &proof},
-			{Method: dcv.HTTP01, Token: "tok2", Failed: &acme.Failure{Kind: problem.DNS, Detail: "no", At: at(1_800_000_008), Record: []byte("{}")}},
+			{Method: dcv.HTTP01, Token: "tok2", Failed: &acme.Failure{Kind: problem.DNS, Detail: "no", At: at(1_800_000_008), Record: []byte("{}")},
+				Hindered: &acme.Failure{Kind: problem.Unavailable, Detail: "later", At: at(1_800_000_007), Record: []byte("{}")}},
 		},
 	}
 	c = &ca.Certificate{
@@ -63,12 +67,14 @@ func everyRecord(t testing.TB) (a *acme.Account, o *acme.Order, z *acme.Authoriz
 			Profile: "tls", ProfileHash: "00ff", Opened: at(1_800_000_010),
 		},
 		State: ca.Open, Revocation: &ca.Revocation{At: at(1_800_000_011), Reason: 4, Actor: "uid:0"},
+		Renewal: &ca.Renewal{Start: at(1_800_000_020), End: at(1_800_000_021), Explanation: "https://example.com/", At: at(1_800_000_022), Actor: "uid:1"},
 	}
 	e = &ra.Enrollment{
 		ID: 7, Org: 3, Door: ra.DoorACME, Requester: "acme:acct", Profile: "tls", ProfileHash: "00ff", Names: []identifier.Identifier{name, ip},
 		CommonName: "www.example.com", Created: at(1_800_000_012), Claims: []ra.Claim{{Door: "scm", Scope: "s", Name: "n"}}, Phase: ra.Requested,
 		CSR: []byte{0x30}, Proofs: []policy.Proven{{Proof: proof, Org: 3, Account: "acct"}}, Due: time.UnixMilli(1_800_000_013_014).UTC(),
-		Attempts: 2, Issuer: "main", Serial: "01ab", NotBefore: at(1_800_000_015), NotAfter: at(1_807_000_000), Issued: at(1_800_000_016),
+		Restriction: restriction, Attempts: 2, Issuer: "main", Serial: "01ab", NotBefore: at(1_800_000_015), NotAfter: at(1_807_000_000), Issued: at(1_800_000_016),
+		Requested:   policy.Period{NotBefore: at(1_800_000_032), NotAfter: at(1_800_000_033)},
 		Fingerprint: [32]byte{9}, Replaces: 5, Revocation: c.Revocation, Failure: &ra.Failure{Kind: problem.CAA, Detail: "forbidden", At: at(1_800_000_017)},
 	}
 	return a, o, z, c, e

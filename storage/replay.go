@@ -104,10 +104,16 @@ func (r *Replay) Apply(ctx context.Context, e audit.Event) error {
 		change = r.abandoned
 	case audit.Revoked:
 		change = r.revoked
+	case audit.RenewalSuggested:
+		change = r.renewal
 	case audit.AccountMade, audit.AccountEdited:
 		change = r.account
 	case audit.AuthzGivenUp:
 		change = r.givenUp
+	case audit.OrgMade, audit.OrgEdited:
+		change = r.org
+	case audit.EABKeyMade, audit.EABKeyEdited:
+		change = r.eabKey
 	default:
 		return nil
 	}
@@ -153,6 +159,15 @@ func (r *Replay) account(ctx context.Context, e audit.Event) (bool, error) {
 	if err != nil {
 		return false, err
 	}
+	changed, err := r.giveAccount(ctx, said)
+	if err != nil || said.Binding == nil {
+		return changed, err
+	}
+	bound, err := r.binding(ctx, said)
+	return changed || bound, err
+}
+
+func (r *Replay) giveAccount(ctx context.Context, said *acme.Account) (bool, error) {
 	old, err := r.db.account(ctx, said.ID)
 	if err != nil {
 		return false, err
@@ -166,7 +181,7 @@ func (r *Replay) account(ctx context.Context, e audit.Event) (bool, error) {
 	case old != nil:
 		return true, r.db.UpdateAccount(ctx, next)
 	}
-	err = r.db.CreateAccount(ctx, next)
+	err = r.db.CreateAccount(ctx, next, nil)
 	if problem.Is(err, problem.Conflict) { // the key has another account: the first one of a key stays
 		return false, nil
 	}

@@ -62,7 +62,7 @@ func (a accountEntry) account(t *testing.T) *acme.Account {
 
 func (a accountEntry) make(t *testing.T, db *storage.DB) {
 	t.Helper()
-	must(t, db.CreateAccount(t.Context(), a.account(t)))
+	must(t, db.CreateAccount(t.Context(), a.account(t), nil))
 }
 
 // stored demands that the store has exactly this, found by its key.

@@ -28,6 +28,7 @@ import (
 //	revoked               nothing, an open intent  the certificate, revoked
 //	revoked               the certificate          the same revoked, or the reason raised to keyCompromise
 //	revoked               abandoned                the certificate, revoked when the serial was abandoned
+//	renewal suggested     anything                 as for signed; of two words on one certificate's renewal the later one
 //	abandoned             nothing, an open intent  an abandoned serial
 //	abandoned             the certificate          the same revoked then
 //	announced, no end     nothing, an open intent  an abandoned serial
@@ -77,6 +78,24 @@ func (r *Replay) revoked(ctx context.Context, e audit.Event) (bool, error) {
 		return false, nil
 	}
 	return true, r.db.RecordRevocation(ctx, *c, next)
+}
+
+// renewal gives back what an operator last said about a certificate's renewal, and with it the certificate.
+func (r *Replay) renewal(ctx context.Context, e audit.Event) (bool, error) {
+	c, err := r.certificate(ctx, e)
+	if err != nil {
+		return false, err
+	}
+	said, err := ca.RenewalFromEvent(e)
+	switch {
+	case err != nil:
+		return false, err
+	case c == nil || c.State != ca.Issued:
+		return true, r.restore(ctx, c, e, nil)
+	case !c.Renewal.Later(said):
+		return false, nil
+	}
+	return true, r.db.RecordRenewal(ctx, *c, *said)
 }
 
 // raises reports whether a revocation changes the one there is, and gives it the date of that: the first one stays.
@@ -261,7 +280,7 @@ func nameOf(text string) (identifier.Identifier, error) {
 	return identifier.ParseDNS(text)
 }
 
-// certificateOf is the certificate in an entry of kind Signed or Revoked.
+// certificateOf is the certificate in an entry of kind Signed, Revoked or RenewalSuggested.
 func certificateOf(e audit.Event) (*ca.Certificate, *x509.Certificate, error) {
 	leaf, err := x509.ParseCertificate(e.DER)
 	if err != nil {
@@ -270,7 +289,13 @@ func certificateOf(e audit.Event) (*ca.Certificate, *x509.Certificate, error) {
 	if serial := ca.SerialOf(leaf.SerialNumber); serial != ca.Serial(e.Serial) {
 		return nil, nil, fmt.Errorf("the certificate in the entry has the serial %s", serial)
 	}
-	if e.Kind == audit.Revoked {
+	var renewal *ca.Renewal
+	if e.Kind == audit.RenewalSuggested {
+		if renewal, err = ca.RenewalFromEvent(e); err != nil {
+			return nil, nil, err
+		}
+	}
+	if e.Kind != audit.Signed {
 		e.Actor, e.At, e.Names = e.Requester, e.Issued, slices.Clone(leaf.DNSNames)
 		for _, ip := range leaf.IPAddresses {
 			e.Names = append(e.Names, ip.String())
@@ -282,5 +307,5 @@ func certificateOf(e audit.Event) (*ca.Certificate, *x509.Certificate, error) {
 	}
 	in.Names = identifier.SortUnique(in.Names)
 	in.TBSHash, in.NotBefore, in.NotAfter = sha256.Sum256(leaf.RawTBSCertificate), leaf.NotBefore.UTC(), leaf.NotAfter.UTC()
-	return &ca.Certificate{Intent: in, State: ca.Issued, DER: e.DER, Issued: in.Opened}, leaf, nil
+	return &ca.Certificate{Intent: in, State: ca.Issued, DER: e.DER, Issued: in.Opened, Renewal: renewal}, leaf, nil
 }

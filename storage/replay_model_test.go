@@ -330,7 +330,7 @@ func (g *modelGateway) revoke() {
 func (g *modelGateway) account() {
 	a := newAccountEntry(g.w.t)
 	ctx := context.Background()
-	if err := errors.Join(g.db.CreateAccount(ctx, a.account(g.w.t)), g.Append(ctx, a.event(audit.AccountMade))); err != nil {
+	if err := errors.Join(g.db.CreateAccount(ctx, a.account(g.w.t), nil), g.Append(ctx, a.event(audit.AccountMade))); err != nil {
 		g.w.t.Errorf("an account: %v", err)
 		return
 	}

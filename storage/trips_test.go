@@ -81,7 +81,7 @@ func newWorld(t *testing.T, db *storage.DB) *world {
 		Chain:     func(name string) []byte { pem, _ := authority.Chain(name); return pem },
 		Store:     db,
 		Registrar: ra.New(ra.Config{Store: db, Authority: authority, Certificate: db.Certificate, Profiles: profiles, Allowed: anyone}),
-		Validator: believes{}, Journal: quiet{}, Work: group,
+		Validator: believes{}, Journal: quiet{}, Work: group, Limits: acme.DefaultLimits(),
 	})
 	must(t, err)
 	server.Config.Handler = door

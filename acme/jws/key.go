@@ -2,9 +2,13 @@ package jws
 
 import (
 	"crypto"
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/rsa"
 	"crypto/sha256"
 	"encoding/base64"
 	"fmt"
+	"math/big"
 )
 
 // A PublicKey is an account key (or, in a revocation, a certificate's key) that passed the checks of this package: its
@@ -54,6 +58,30 @@ func (k *PublicKey) Equal(other *PublicKey) bool {
 func (k *PublicKey) Matches(pub crypto.PublicKey) bool {
 	own, ok := k.key.(interface{ Equal(crypto.PublicKey) bool })
 	return ok && own.Equal(pub)
+}
+
+// ThumbprintOf is the thumbprint of a key from a certificate or a CSR, by which an account that has it would be found (RFC
+// 8555, 11.1). False if no account can have it.
+func ThumbprintOf(pub crypto.PublicKey) (string, bool) {
+	var raw rawJWK
+	switch k := pub.(type) {
+	case *ecdsa.PublicKey:
+		point, err := k.Bytes() // SEC 1, 2.3.3: 04, x, y
+		if err != nil {
+			return "", false
+		}
+		half := (len(point) - 1) / 2
+		raw = rawJWK{kty: "EC", crv: k.Params().Name, x: base64url.EncodeToString(point[1 : 1+half]), y: base64url.EncodeToString(point[1+half:])}
+	case ed25519.PublicKey:
+		raw = rawJWK{kty: "OKP", crv: "Ed25519", x: base64url.EncodeToString(k)}
+	case *rsa.PublicKey:
+		raw = rawJWK{kty: "RSA", n: base64url.EncodeToString(k.N.Bytes()), e: base64url.EncodeToString(big.NewInt(int64(k.E)).Bytes())}
+	}
+	key, err := raw.publicKey()
+	if err != nil {
+		return "", false
+	}
+	return key.Thumbprint(), true
 }
 
 // CryptoKey is the key as the standard library knows it: *ecdsa.PublicKey, ed25519.PublicKey or *rsa.PublicKey.

@@ -4,7 +4,10 @@ import (
 	"bytes"
 	"crypto"
 	"crypto/ecdsa"
+	"crypto/ed25519"
 	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/rsa"
 	"encoding/base64"
 	"fmt"
 	"math/big"
@@ -163,4 +166,24 @@ func p521OffCurve(t *testing.T, s *signer) string {
 	}
 	point[len(point)-1] ^= 1
 	return fmt.Sprintf(`{"kty":"EC","crv":"P-521","x":%q,"y":%q}`, b64(point[1:67]), b64(point[67:]))
+}
+
+// TestThumbprintOf: RFC 8555, 11.1: a key in a CSR is found as the account's key that it is, and one that no account can
+// have is nobody's.
+func TestThumbprintOf(t *testing.T) {
+	for _, name := range Algorithms() {
+		key := newSigner(t, Algorithm(name)).publicKey(t)
+		if got, ok := ThumbprintOf(key.CryptoKey()); !ok || got != key.Thumbprint() {
+			t.Errorf("%s: %q, want %q", name, got, key.Thumbprint())
+		}
+	}
+	p224, err := ecdsa.GenerateKey(elliptic.P224(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, pub := range []crypto.PublicKey{nil, "key", &p224.PublicKey, &rsa.PublicKey{N: big.NewInt(15), E: 65537}, ed25519.PublicKey(make([]byte, 32))} {
+		if got, ok := ThumbprintOf(pub); ok || got != "" {
+			t.Errorf("%T has the thumbprint %q", pub, got)
+		}
+	}
 }

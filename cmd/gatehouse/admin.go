@@ -18,6 +18,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/gatehouse-ca/gatehouse/acme"
 	"github.com/gatehouse-ca/gatehouse/auth"
 	"github.com/gatehouse-ca/gatehouse/ca"
 	"github.com/gatehouse-ca/gatehouse/problem"
@@ -46,6 +47,12 @@ type admin struct {
 	registrar   *ra.Registrar
 	certificate func(ctx context.Context, issuer string, serial ca.Serial) (*ca.Certificate, error)
 	now         func() time.Time
+	tenants     *auth.Tenants
+	external    *auth.ExternalAccounts
+	acme        *acme.Server
+
+	organisations *auth.Directory
+	publicURL     string // for people who are told where something is
 }
 
 // listenAdmin opens the socket, in place of one that a dead process left behind. The journal's lock is held by now, so no
@@ -74,6 +81,21 @@ func (d *operatorDoor) server() *http.Server {
 	mux.HandleFunc("GET /enrollments/{id}", d.serve((*admin).get))
 	mux.HandleFunc("GET /serials/{serial}", d.serve((*admin).bySerial))
 	mux.HandleFunc("POST /serials/{serial}/revoke", d.serve((*admin).revoke))
+	mux.HandleFunc("POST /serials/{serial}/renew-now", d.serve((*admin).renewSerial))
+	mux.HandleFunc("POST /enrollments/{id}/renew-now", d.serve((*admin).renewEnrollment))
+	mux.HandleFunc("POST /renewals", d.serve((*admin).renewMany))
+	mux.HandleFunc("GET /authorizations", d.serve((*admin).authzList))
+	mux.HandleFunc("GET /authorizations/one", d.serve((*admin).authzGet))
+	mux.HandleFunc("GET /organisations", d.serve((*admin).orgList))
+	mux.HandleFunc("POST /organisations", d.serve((*admin).orgAdd))
+	mux.HandleFunc("GET /organisations/{slug}", d.serve((*admin).orgGet))
+	mux.HandleFunc("POST /organisations/{slug}", d.serve((*admin).orgEdit))
+	mux.HandleFunc("GET /eab-keys", d.serve((*admin).eabList))
+	mux.HandleFunc("POST /eab-keys", d.serve((*admin).eabAdd))
+	mux.HandleFunc("GET /eab-keys/{kid}", d.serve((*admin).eabGet))
+	mux.HandleFunc("POST /eab-keys/{kid}/revoke", d.serve((*admin).eabRevoke))
+	mux.HandleFunc("GET /seal", d.serve((*admin).sealList))
+	mux.HandleFunc("POST /seal/rewrap", d.serve((*admin).sealRewrap))
 	return &http.Server{
 		Handler: http.MaxBytesHandler(mux, 1<<16), ReadTimeout: 10 * time.Second, WriteTimeout: 30 * time.Second,
 		ConnContext: func(ctx context.Context, c net.Conn) context.Context {
@@ -129,7 +151,9 @@ func (d *operatorDoor) answer(handle func(a *admin, caller auth.Caller, r *http.
 		return nil, problem.Wrap(errNoCore, problem.Unavailable, "%v; try again in a few seconds", errNoCore).After(reopenLast)
 	}
 	defer c.entrance.inside.Done()
-	return handle(&admin{registrar: c.registrar, certificate: c.db.Certificate, now: c.clock.Now}, ra.Operator(principal), r)
+	return handle(&admin{
+		registrar: c.registrar, certificate: c.db.Certificate, now: c.clock.Now, tenants: c.tenants, external: c.external, acme: c.acme, organisations: c.organisations, publicURL: c.settings.publicURLs[0],
+	}, ra.Operator(principal), r)
 }
 
 type adminError struct {
@@ -170,6 +194,7 @@ type enrollmentView struct {
 	NotAfter    time.Time       `json:"notAfter,omitzero"`
 	Fingerprint string          `json:"sha256,omitempty"`
 	Revocation  *revocationView `json:"revocation,omitempty"`
+	Renewal     *renewalView    `json:"renewal,omitempty"` // with one enrollment alone, not in lists
 	Failure     string          `json:"failure,omitempty"`
 	Replaces    int64           `json:"replaces,omitempty"`
 	ReplacedBy  int64           `json:"replacedBy,omitempty"` // with one enrollment alone, not in lists
@@ -263,15 +288,20 @@ func number(text, field string, into *int) error {
 }
 
 func (a *admin) get(caller auth.Caller, r *http.Request) (any, error) {
-	id := 0
-	if err := number(r.PathValue("id"), "id", &id); err != nil {
-		return nil, err
-	}
-	e, err := a.registrar.Get(r.Context(), caller, ra.ID(id))
+	e, err := a.numbered(caller, r)
 	if err != nil {
 		return nil, err
 	}
 	return a.whole(r.Context(), e)
+}
+
+// numbered finds the enrollment whose number is in the path.
+func (a *admin) numbered(caller auth.Caller, r *http.Request) (*ra.Enrollment, error) {
+	id := 0
+	if err := number(r.PathValue("id"), "id", &id); err != nil {
+		return nil, err
+	}
+	return a.registrar.Get(r.Context(), caller, ra.ID(id))
 }
 
 func (a *admin) bySerial(caller auth.Caller, r *http.Request) (any, error) {
@@ -323,7 +353,7 @@ func (a *admin) whole(ctx context.Context, e *ra.Enrollment) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	v.ReplacedBy = int64(next)
+	v.ReplacedBy, v.Renewal = int64(next), viewRenewal(c.Renewal)
 	v.PEM = string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: c.DER}))
 	return v, nil
 }

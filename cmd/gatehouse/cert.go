@@ -17,6 +17,7 @@ type certCmd struct {
 	List   certListCmd   `cmd:"" help:"List enrollments, newest first."`
 	Show   certShowCmd   `cmd:"" help:"Show one enrollment with its certificate."`
 	Revoke certRevokeCmd `cmd:"" help:"Revoke a certificate."`
+	Renew  certRenewCmd  `cmd:"" name:"renew-now" help:"Tell ACME clients to renew certificates now, or by a time (RFC 9773)."`
 }
 
 type certListCmd struct {
@@ -180,6 +181,7 @@ func show(out io.Writer, e enrollmentView) error {
 		row("valid", day(e.NotBefore)+" to "+day(e.NotAfter)+" UTC")
 	}
 	row("sha256", e.Fingerprint)
+	row("renewal", e.Renewal.row())
 	row("replaces", enrollmentNumber(e.Replaces))
 	row("replaced by", enrollmentNumber(e.ReplacedBy))
 	if r := e.Revocation; r != nil {

@@ -10,10 +10,7 @@ import (
 	"maps"
 	"net"
 	"slices"
-	"strings"
 	"time"
-
-	"github.com/miekg/dns"
 
 	"github.com/gatehouse-ca/gatehouse/internal/web"
 )
@@ -109,7 +106,7 @@ func checkProfiles(s *settings) []checkResult {
 		case time.Now().Add(p.Validity()).After(end):
 			r.OK, r.Detail = false, fmt.Sprintf("its certificates would outlive the issuer %s, which ends at %s, and are refused; renew the issuer or shorten validity", p.Issuer(), day(end))
 		case p.Public():
-			r.OK, r.Detail = false, "mode is public, but DNSSEC and further perspectives are not checked by this version: it must not serve public trust"
+			r.OK, r.Detail = false, "mode is public, but this version validates from one place alone and not from further perspectives: it must not serve public trust"
 		}
 		out = append(out, r)
 	}
@@ -135,25 +132,4 @@ func checkPort(name, addr string, listen func(string) (net.Listener, error)) che
 	}
 	l.Close()
 	return checkResult{name, true, addr + " can be listened on"}
-}
-
-// checkResolvers asks each resolver for the root's name servers, which every recursive resolver knows.
-func checkResolvers(ctx context.Context, s *settings) []checkResult {
-	var out []checkResult
-	for _, server := range s.validation.Resolver.Servers {
-		r := checkResult{Name: "resolver", OK: true}
-		query := new(dns.Msg).SetQuestion(".", dns.TypeNS)
-		client := dns.Client{Timeout: 3 * time.Second}
-		reply, took, err := client.ExchangeContext(ctx, query, server)
-		switch {
-		case err != nil:
-			r.OK, r.Detail = false, fmt.Sprintf("%s does not answer: %v", server, err)
-		case reply.Rcode != dns.RcodeSuccess:
-			r.OK, r.Detail = false, fmt.Sprintf("%s answers %s to a question for the root's name servers; is it a recursive resolver?", server, strings.ToLower(dns.RcodeToString[reply.Rcode]))
-		default:
-			r.Detail = fmt.Sprintf("%s answers in %d ms", server, took.Milliseconds())
-		}
-		out = append(out, r)
-	}
-	return out
 }

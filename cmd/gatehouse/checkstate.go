@@ -116,6 +116,7 @@ func checkStore(ctx context.Context, s *settings) []checkResult {
 	if s.redis != nil {
 		out = append(out, checkClock(ctx, engine))
 	}
+	out = append(out, checkTenants(ctx, s, engine)...)
 	return out
 }
 

@@ -59,8 +59,10 @@ type fileConfig struct {
 	// They are needed as soon as a profile asks for CAA, and are shown in the ACME directory.
 	CAAIdentities []string         `yaml:"caa_identities"`
 	ACME          acmeConfig       `yaml:"acme"`
+	Seal          *sealConfig      `yaml:"seal"`
 	Validation    validationConfig `yaml:"validation"`
 	CRL           crlConfig        `yaml:"crl"`
+	Limits        limitsConfig     `yaml:"limits"`
 
 	source *source // where the words stand, for errors found later
 }
@@ -135,7 +137,22 @@ type orgConfig struct {
 	ID       int32    `yaml:"id"`       // above zero, never changed
 	Slug     string   `yaml:"slug"`     // in URLs: /acme/in/{slug}/directory
 	Name     string   `yaml:"name"`     // for people
-	Profiles []string `yaml:"profiles"` // that it may use; absent: all
+	Parent   string   `yaml:"parent"`   // slug of the organisation above, which is in this list, too; absent: none
+	Profiles []string `yaml:"profiles"` // that it may use, of those that its parent may; absent: all of them
+	// EAB says whether new accounts at /acme/in/{slug}/directory must be bound to the organisation by a key that gatehouse
+	// eab add makes (RFC 8555, 7.3.4): off, optional or required. Absent: as its parent; without one, of the first
+	// organisation, as eab under acme says, and of others off.
+	EAB string `yaml:"eab"`
+}
+
+// sealConfig is what secrets in the store are sealed with: MAC keys of external account bindings. Several gateways on one
+// store need the same. Without it no such secret can be made.
+type sealConfig struct {
+	// Key seals, and opens what it has sealed. It is a file of mode 0600 or env:NAME with 32 octets in base64 or hexadecimal
+	// digits (openssl rand -base64 32), or an RSA key on a PKCS#11 token, written as that of an issuer.
+	Key string `yaml:"key"`
+	// Old keys open what they have sealed. One can go once gatehouse seal list shows nothing under it.
+	Old []string `yaml:"old"`
 }
 
 // issuerConfig is a signing key, by the name that profiles and the URLs of CRLs use; never rename one that has issued.
@@ -159,6 +176,7 @@ type profileConfig struct {
 	Mode           string        `yaml:"mode"`   // private (default) or public
 	Validity       duration      `yaml:"validity"`
 	Backdate       duration      `yaml:"backdate"`
+	Requested      string        `yaml:"requested_validity"` // refuse (default) or clamp
 	KeyTypes       []string      `yaml:"key_types"`
 	KeyUsages      []string      `yaml:"key_usages"`
 	ExtKeyUsages   []string      `yaml:"ext_key_usages"`
@@ -177,6 +195,7 @@ type profileConfig struct {
 	PrivateRanges  []string      `yaml:"private_ranges"` // CIDR
 	CAA            string        `yaml:"caa"`            // off (default in private mode) or on
 	CAALifetime    duration      `yaml:"caa_lifetime"`
+	DNSSEC         string        `yaml:"dnssec"` // off (default in private mode), opportunistic or require
 }
 
 // subjectConfig is policy.Subject as it is written.
@@ -195,11 +214,21 @@ type acmeConfig struct {
 	Website               string   `yaml:"website"`                // shown in the directory
 	OrderLifetime         duration `yaml:"order_lifetime"`         // default 7d
 	AuthorizationLifetime duration `yaml:"authorization_lifetime"` // of a pending one; default 7d
+	EAB                   string   `yaml:"eab"`                    // of /acme/directory: off (default), optional or required
 }
 
 // validationConfig is how control over names is proven.
 type validationConfig struct {
-	Resolvers []string `yaml:"resolvers"`  // host:port; default: those of /etc/resolv.conf
+	// Resolvers are DNS servers that resolve every name, in order of preference: host:port, or tls://host:port#name to ask
+	// over TLS (RFC 7858), where name is the one of its certificate, by default host. Default: those of /etc/resolv.conf.
+	Resolvers []string `yaml:"resolvers"`
+	// ResolverCA is PEM of the roots that certify resolvers over TLS; default: the system's.
+	ResolverCA string `yaml:"resolver_ca"`
+	// TrustedResolvers are those resolvers that are believed when they say that they validated DNSSEC, though nothing but the
+	// network protects their word. Those over TLS and at loopback addresses always are.
+	TrustedResolvers []string     `yaml:"trusted_resolvers"`
+	DNSSECProbe      *dnssecProbe `yaml:"dnssec_probe"` // where a profile requires DNSSEC: what the start asks
+
 	Timeout   duration `yaml:"timeout"`    // of one validation; default 15s
 	UserAgent string   `yaml:"user_agent"` // sent to the hosts that are validated
 	// OwnAddresses are addresses by which the gateway itself can be reached, besides those it listens on, as address:port.

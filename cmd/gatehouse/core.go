@@ -14,6 +14,7 @@ import (
 
 	"github.com/gatehouse-ca/gatehouse/acme"
 	"github.com/gatehouse-ca/gatehouse/audit"
+	"github.com/gatehouse-ca/gatehouse/auth"
 	"github.com/gatehouse-ca/gatehouse/ca"
 	"github.com/gatehouse-ca/gatehouse/dcv"
 	"github.com/gatehouse-ca/gatehouse/internal/web"
@@ -42,7 +43,12 @@ type core struct {
 	validator *dcv.Validator
 	acme      *acme.Server
 	publisher *publish.Publisher
-	doors     http.Handler
+
+	organisations *auth.Directory
+	tenants       *auth.Tenants
+	external      *auth.ExternalAccounts
+	settler       *auth.Settler
+	doors         http.Handler
 
 	ownTLS   *ownTLS           // looked after while the core runs; may be nil
 	served   map[string][]byte // lists, DER by issuer, of the core that this one replaces
@@ -166,7 +172,10 @@ func (c *core) openIssuance(ctx context.Context) error {
 	if err := c.replay(ctx, filepath.Join(s.folder, "journal")); err != nil {
 		return err
 	}
-	profiles, allowed := s.issuable()
+	if err := c.openTenants(ctx); err != nil {
+		return err
+	}
+	profiles, allowed := s.issuable(c.organisations.Allowed)
 	c.registrar = ra.New(ra.Config{
 		Store: c.db, Authority: c.authority, Certificate: c.db.Certificate, Profiles: profiles, Allowed: allowed, Now: c.clock.Now, Log: s.log,
 	})
@@ -220,10 +229,12 @@ func (c *core) openDoors(ctx context.Context) error {
 	s := c.settings
 	var err error
 	c.acme, err = acme.New(ctx, acme.Config{
-		PublicURLs: s.publicURLs, Organisations: s.organisations, Profiles: s.profiles, DefaultProfile: s.defaultProfile,
-		Allowed: s.allowed, Issuers: s.issuerNames(), Chain: c.chain, Alternates: c.alternates, Store: c.db, Registrar: c.registrar,
+		PublicURLs: s.publicURLs, Organisations: c.organisations, Profiles: s.profiles, DefaultProfile: s.defaultProfile,
+		Allowed: c.organisations.Allowed, Issuers: s.issuerNames(), Chain: c.chain, Alternates: c.alternates, Store: c.db, Registrar: c.registrar,
 		Validator: c.validator, Journal: c.journal, Work: c.work, TermsURL: s.termsURL, Website: s.website, CAAIdentities: s.caaIdentities,
+		EAB: s.eab, External: c.external,
 		OrderLifetime: s.orderLifetime, AuthorizationLifetime: s.authorizationLifetime, Now: c.clock.Now, Log: s.log,
+		Limits: s.limits, Limited: s.limited,
 		Observe: func(ctx context.Context, resource string, err error) {
 			event := web.Event(ctx)
 			event.Endpoint("acme/" + resource)
@@ -258,6 +269,7 @@ func (c *core) start() {
 	publishing, stop := context.WithCancel(context.Background())
 	c.stopPublishing = stop
 	c.publishing.Go(func() { c.publisher.Run(publishing) })
+	c.publishing.Go(func() { c.organisations.Run(publishing) })
 	if c.settings.redis == nil {
 		// The embedded store is this process's alone, so what is under way in it was a dead process's.
 		c.work.Go("recover", 10*time.Minute, func(ctx context.Context) {
@@ -272,6 +284,7 @@ func (c *core) start() {
 	if c.ownTLS != nil {
 		c.work.Every("own certificate", ownTLSEvery, func(ctx context.Context) error { return c.ownTLS.look(ctx, c.registrar) })
 	}
+	c.work.Every("unjournaled changes", time.Minute, func(ctx context.Context) error { return c.settler.Settle(ctx, false) })
 	c.work.Every("enrollments", sweepEvery, c.registrar.Sweep)
 	c.work.Every("intents", time.Minute, func(ctx context.Context) error {
 		_, err := c.authority.SweepIntents(ctx, ca.SweepAge)

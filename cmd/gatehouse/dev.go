@@ -101,7 +101,9 @@ func newDev(folder string, f devFlags, log *slog.Logger) (_ *dev, err error) {
 		return nil, fmt.Errorf("the throw-away hierarchy: %w", err)
 	}
 	d.root = filepath.Join(hierarchyFolder, "root.pem")
-	d.settings, err = devSettings(folder, f, hierarchy, resolver, log)
+	if d.settings, err = devSettings(folder, f, hierarchy, resolver, log); err == nil {
+		d.settings.sealer, err = throwAwaySealer(hierarchyFolder)
+	}
 	return d, err
 }
 
@@ -131,13 +133,13 @@ func devSettings(folder string, f devFlags, h *testca.Hierarchy, resolver string
 	if err != nil {
 		return nil, err
 	}
-	organisations, err := auth.NewDirectory([]auth.Org{{ID: 1, Slug: "dev", Name: "Throw-away organisation"}})
+	organisations, err := auth.NewDirectory([]auth.Org{{ID: 1, Slug: "dev", Name: "Throw-away organisation"}}, profile.Name())
 	if err != nil {
 		return nil, err
 	}
 	s := &settings{
 		folder: folder, drainDelay: f.DrainDelay, listen: f.Listen, httpListen: f.HTTPListen, adminListen: f.AdminListen,
-		organisations: organisations, allowed: func(auth.OrgID, string) bool { return true },
+		organisations: organisations, eab: auth.EABOff,
 		issuers:  []ca.Issuer{issuer("dev", cmp.Or(f.HTTPURL, "http://"+f.HTTPListen), append(h.Chain(), h.Root.Certificate), backend, 0, 0)},
 		profiles: map[string]*policy.Profile{"dev": profile}, defaultProfile: "dev",
 		validation: dcv.Config{

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"os"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -14,7 +15,7 @@ import (
 )
 
 // fleet is several gateways on one Redis, behind TCP switches that choose a gateway for each connection, as a balancer
-// would. All have the same throw-away hierarchy and the same public URLs, and each its own data folder.
+// would. All have the same throw-away hierarchy and seal key, the same public URLs, and each its own data folder.
 type fleet struct {
 	t         testing.TB
 	worlds    []*world
@@ -29,6 +30,7 @@ func newFleet(t testing.TB, n int, store ...string) *fleet {
 	f := &fleet{t: t}
 	hierarchy, err := testca.NewHierarchy(testca.HierarchyConfig{})
 	must(t, err)
+	sealKey := newSealKey()
 	http01 := freePort(t)
 	var doors, plain []string
 	for range n {
@@ -36,6 +38,7 @@ func newFleet(t testing.TB, n int, store ...string) *fleet {
 		w.http01 = http01
 		_, err := hierarchy.Write(filepath.Join(w.data, "throw-away-ca"))
 		must(t, err)
+		must(t, os.WriteFile(filepath.Join(w.data, "throw-away-ca", "seal.key"), sealKey, 0o600))
 		f.worlds = append(f.worlds, w)
 		doors, plain = append(doors, w.doors), append(plain, w.plain)
 	}

@@ -60,6 +60,9 @@ func openGateway(ctx context.Context, s *settings) (_ *gateway, err error) {
 	if err := g.listen(); err != nil {
 		return nil, err
 	}
+	if s.limited, err = refusalsByLimit(g.registry); err != nil {
+		return nil, err
+	}
 	if s.own != nil {
 		if g.own, err = newOwnTLS(s, nil); err != nil {
 			return nil, err

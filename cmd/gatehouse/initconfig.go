@@ -16,6 +16,7 @@ func (p *plan) configuration() []byte {
 		"HTTPURL": yamlText(p.httpURL), "Host": yamlText(p.host), "Org": yamlText(p.org), "Redis": p.redisText(),
 		"TLS": strings.HasPrefix(p.publicURL, "https:"), "Issuer": initIssuer,
 		"Chain": yamlText(filepath.Join(p.issuerFolder(), "issuer.pem")), "Key": yamlText(filepath.Join(p.issuerFolder(), "issuer.key")),
+		"SealKey": yamlText(filepath.Join(p.folder, initSealKey)),
 	})
 	if err != nil { // cannot happen: texts and truths into a fixed template
 		panic("init: " + err.Error())
@@ -112,9 +113,14 @@ profiles:
     # Private addresses that validation may contact. Name the ranges of your own network alone.
     private_ranges: [10.0.0.0/8, 172.16.0.0/12, 192.168.0.0/16, "fc00::/7"]
 
-# The ACME door. Website and terms are shown to clients.
+# The ACME door. Website and terms are shown to clients. With eab: required a new account needs a key that was made for it
+# (gatehouse eab add).
 acme:
   default_profile: tls
+
+# What secrets in the store are sealed with. Every gateway on the store needs this file, and whoever has a copy of the store
+# needs it, too: keep a copy elsewhere. The key may be on a PKCS#11 token.
+seal: {key: {{.SealKey}}}
 
 # How names are looked up for validation. Without it: by the resolvers of /etc/resolv.conf.
 # validation: {resolvers: ["192.0.2.53:53"]}

@@ -14,6 +14,7 @@ const (
 	initRootFolder = "root" // to be moved away
 	initIssuers    = "issuers"
 	initIssuer     = "main"
+	initSealKey    = "seal.key"
 )
 
 // initState is what a folder holds of an init.
@@ -45,7 +46,7 @@ func lookAtInit(folder string) (*initState, error) {
 	case !info.IsDir():
 		return nil, fmt.Errorf("%s is no folder; name one, which is made if it is absent", folder)
 	}
-	for _, name := range []string{initConfig, initTemporary, initIssuers, initRootFolder, initRootCert} {
+	for _, name := range []string{initConfig, initTemporary, initIssuers, initRootFolder, initRootCert, initSealKey} {
 		_, err := os.Lstat(filepath.Join(folder, name))
 		switch {
 		case err == nil:

@@ -74,6 +74,7 @@ func (p *plan) make() (*initReport, error) {
 		{filepath.Join(root, "root.key"), rootKey, 0o600},
 		{filepath.Join(root, "root.pem"), certText(h.root), 0o644},
 		{filepath.Join(p.folder, initRootCert), certText(h.root), 0o644},
+		{filepath.Join(p.folder, initSealKey), newSealKey(), 0o600},
 		{filepath.Join(issuer, "issuer.key"), issuerKey, 0o600},
 		{filepath.Join(issuer, "issuer.pem"), certText(h.issuer, h.root), 0o644},
 	} {

@@ -26,7 +26,11 @@ type cli struct {
 	Init    initCmd    `cmd:"" help:"Make a certificate authority and a configuration, in a new folder."`
 	Check   checkCmd   `cmd:"" help:"Check the configuration, the store, the issuers and the resolvers without serving."`
 	Health  healthCmd  `cmd:"" help:"Ask a running gateway whether it is ready."`
-	Cert    certCmd    `cmd:"" help:"List, show and revoke certificates of the running gateway."`
+	Cert    certCmd    `cmd:"" help:"List, show, revoke and replace certificates of the running gateway."`
+	Org     orgCmd     `cmd:"" help:"Make, list and change organisations of the running gateway."`
+	Authz   authzCmd   `cmd:"" help:"Show what validations of ACME clients saw, and why they failed."`
+	EAB     eabCmd     `cmd:"" name:"eab" help:"Make, list and revoke keys for external account binding."`
+	Seal    sealCmd    `cmd:"" help:"Look after the keys that secrets in the store are sealed with."`
 	Audit   auditCmd   `cmd:"" help:"Verify the audit journal."`
 	Bench   benchCmd   `cmd:"" help:"Measure issuances beside a stateless floor, and lists in a large store."`
 	Version versionCmd `cmd:"" help:"Print the version."`

@@ -110,9 +110,9 @@ func (w *ownWorld) open(names ...string) (*ownTLS, *ra.Registrar) {
 	}
 	must(w.t, file.ownProfile(o))
 	s := &settings{
-		folder: w.folder, own: o, log: w.lockedLog(), profiles: map[string]*policy.Profile{}, allowed: func(auth.OrgID, string) bool { return false },
+		folder: w.folder, own: o, log: w.lockedLog(), profiles: map[string]*policy.Profile{},
 	}
-	profiles, allowed := s.issuable()
+	profiles, allowed := s.issuable(func(auth.OrgID, string) bool { return false })
 	registrar := ra.New(ra.Config{
 		Store: w.db, Authority: w.authority, Certificate: w.db.Certificate, Profiles: profiles, Allowed: allowed, Now: w.clock,
 	})

@@ -116,15 +116,15 @@ func (c *fileConfig) ownProfile(o *ownCertificate) error {
 	return nil
 }
 
-// issuable are the profiles that the registration authority issues under and who may use them: those of the doors, and
-// the gateway's own, which no door knows and policy keeps for the gateway itself.
-func (s *settings) issuable() (map[string]*policy.Profile, func(auth.OrgID, string) bool) {
+// issuable are the profiles that the registration authority issues under and who may use them: those of the doors, as
+// allowed says, and the gateway's own, which no door knows and policy keeps for the gateway itself.
+func (s *settings) issuable(allowed func(auth.OrgID, string) bool) (map[string]*policy.Profile, func(auth.OrgID, string) bool) {
 	if s.own == nil {
-		return s.profiles, s.allowed
+		return s.profiles, allowed
 	}
 	profiles := maps.Clone(s.profiles)
 	profiles[ownProfile] = s.own.profile
 	return profiles, func(org auth.OrgID, profile string) bool {
-		return profile == ownProfile && org == s.own.org || s.allowed(org, profile)
+		return profile == ownProfile && org == s.own.org || allowed(org, profile)
 	}
 }

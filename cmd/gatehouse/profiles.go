@@ -13,40 +13,14 @@ import (
 	"strings"
 	"time"
 
-	"github.com/gatehouse-ca/gatehouse/auth"
 	"github.com/gatehouse-ca/gatehouse/ca"
 	"github.com/gatehouse-ca/gatehouse/dcv"
 	"github.com/gatehouse-ca/gatehouse/policy"
 )
 
-// organisations checks the tenants and what each may use.
-func (c *fileConfig) organisations() (*auth.Directory, func(auth.OrgID, string) bool, error) {
-	var orgs []auth.Org
-	allowed := map[auth.OrgID][]string{}
-	for i, o := range c.Organisations {
-		orgs = append(orgs, auth.Org{ID: auth.OrgID(o.ID), Slug: o.Slug, Name: o.Name})
-		for _, p := range o.Profiles {
-			if _, ok := c.Profiles[p]; !ok {
-				return nil, nil, c.source.at(fmt.Sprintf("organisations[%d].profiles", i), fmt.Errorf("profile %q is not defined under profiles", p))
-			}
-		}
-		if o.Profiles == nil {
-			allowed[auth.OrgID(o.ID)] = slices.Collect(maps.Keys(c.Profiles))
-		} else {
-			allowed[auth.OrgID(o.ID)] = o.Profiles
-		}
-	}
-	d, err := auth.NewDirectory(orgs)
-	if err != nil {
-		return nil, nil, c.source.at("organisations", err)
-	}
-	return d, func(org auth.OrgID, profile string) bool { return slices.Contains(allowed[org], profile) }, nil
-}
-
-// issuers loads certificates and opens keys, which stay open for as long as the process lives. Every issuer's CRL and
+// issuers loads certificates and opens keys by way of keys, which stay open for as long as the process lives. Every issuer's CRL and
 // certificate are at the plain HTTP URL.
-func (c *fileConfig) issuers() ([]ca.Issuer, error) {
-	keys := new(ca.Keys)
+func (c *fileConfig) issuers(keys *ca.Keys) ([]ca.Issuer, error) {
 	var list []ca.Issuer
 	for _, name := range slices.Sorted(maps.Keys(c.Issuers)) {
 		i, err := c.issuer(name, keys)
@@ -123,6 +97,7 @@ func (c *fileConfig) profile(name string, now time.Time) (*policy.Profile, error
 		SubjectFromCSR: words[policy.SubjectField](pc.SubjectFromCSR), Lint: policy.Lint(pc.Lint),
 		DCVMethods: words[dcv.Method](pc.DCVMethods), ProofLifetime: time.Duration(pc.ProofLifetime), Now: now,
 		CAA: policy.CAARule(pc.CAA), CAALifetime: time.Duration(pc.CAALifetime),
+		DNSSEC: dcv.DNSSEC(pc.DNSSEC), RequestedValidity: policy.RequestedRule(pc.Requested),
 	}
 	for _, text := range pc.PrivateRanges {
 		r, err := netip.ParsePrefix(text)

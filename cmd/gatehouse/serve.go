@@ -51,6 +51,9 @@ func (c *serveCmd) Run(ctx context.Context, s streams) error {
 	if err := file.tryIssuers(settings); err != nil {
 		return err
 	}
+	if err := settings.demandDNSSEC(ctx); err != nil {
+		return err
+	}
 	settings.newJournal = c.NewJournal
 	return runGateway(ctx, settings, nil)
 }

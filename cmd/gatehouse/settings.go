@@ -6,20 +6,19 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
-	"net"
 	"net/netip"
 	"net/url"
 	"slices"
 	"strings"
 	"time"
 
-	"github.com/miekg/dns"
-
+	"github.com/gatehouse-ca/gatehouse/acme"
 	"github.com/gatehouse-ca/gatehouse/auth"
 	"github.com/gatehouse-ca/gatehouse/ca"
 	"github.com/gatehouse-ca/gatehouse/dcv"
 	"github.com/gatehouse-ca/gatehouse/policy"
 	"github.com/gatehouse-ca/gatehouse/publish"
+	"github.com/gatehouse-ca/gatehouse/seal"
 	"github.com/gatehouse-ca/gatehouse/storage"
 	"github.com/gatehouse-ca/gatehouse/storage/redis"
 )
@@ -40,8 +39,9 @@ type settings struct {
 
 	trustedProxies []netip.Prefix
 
-	organisations  *auth.Directory
-	allowed        func(auth.OrgID, string) bool
+	organisations  *auth.Directory // those of the configuration alone; the core has them over its store
+	eab            auth.EABMode    // of /acme/directory
+	sealer         *seal.Sealer    // nil: nothing can be sealed
 	issuers        []ca.Issuer
 	profiles       map[string]*policy.Profile
 	defaultProfile string
@@ -50,8 +50,11 @@ type settings struct {
 	orderLifetime, authorizationLifetime time.Duration
 	caaIdentities                        []string
 	validation                           dcv.Config
+	probe                                dcv.Probe // of the resolvers, at the start
 	ownAddresses                         []netip.AddrPort
 	crlLifetime, crlInterval             time.Duration
+	limits                               acme.Limits
+	limited                              func(acme.Limit) // counts refusals; nil: nobody counts
 
 	log *slog.Logger
 
@@ -84,18 +87,19 @@ func (c *fileConfig) settings(log *slog.Logger) (*settings, error) {
 	fault(c.checkURLs())
 	s.trustedProxies, err = c.proxies()
 	fault(err)
-	s.organisations, s.allowed, err = c.organisations()
+	s.organisations, s.eab, err = c.organisations()
 	fault(err)
-	s.issuers, err = c.issuers()
+	keys := new(ca.Keys)
+	s.issuers, err = c.issuers(keys)
+	fault(err)
+	s.sealer, err = c.sealer(keys)
 	fault(err)
 	s.profiles, err = c.profiles(time.Now())
 	fault(err)
-	for name, p := range s.profiles {
-		if p.Public() {
-			log.Warn("the profile is in public mode, but DNSSEC and further perspectives are not checked by this version", "profile", name)
-		}
-	}
+	s.warnOfPublic(log)
 	s.defaultProfile, err = c.defaultProfile()
+	fault(err)
+	s.limits, err = c.limits(log)
 	fault(err)
 	fault(c.caaIdentities(s))
 	fault(c.validation(s))
@@ -156,15 +160,9 @@ func plainURL(text string, schemes ...string) error {
 }
 
 func (c *fileConfig) validation(s *settings) error {
-	servers := c.Validation.Resolvers
-	if len(servers) == 0 {
-		system, err := dns.ClientConfigFromFile("/etc/resolv.conf")
-		if err != nil || len(system.Servers) == 0 {
-			return c.source.at("validation.resolvers", errors.New("no DNS resolver is configured here or in /etc/resolv.conf; add for example resolvers: [\"192.0.2.53:53\"]"))
-		}
-		for _, server := range system.Servers {
-			servers = append(servers, net.JoinHostPort(server, system.Port))
-		}
+	resolver, err := c.resolver(s)
+	if err != nil {
+		return err
 	}
 	for _, text := range c.Validation.OwnAddresses {
 		a, err := netip.ParseAddrPort(text)
@@ -174,14 +172,11 @@ func (c *fileConfig) validation(s *settings) error {
 		s.ownAddresses = append(s.ownAddresses, a)
 	}
 	s.validation = dcv.Config{
-		Resolver:  dcv.ResolverConfig{Servers: servers},
+		Resolver:  resolver,
 		Timeout:   time.Duration(c.Validation.Timeout),
 		UserAgent: c.Validation.UserAgent,
 
 		CAAIdentities: s.caaIdentities,
-	}
-	if _, err := dcv.NewResolver(s.validation.Resolver); err != nil {
-		return c.source.at("validation.resolvers", err)
 	}
 	v, err := dcv.New(s.validation)
 	if err != nil {

@@ -1,0 +1,85 @@
+package storage
+
+import (
+	"fmt"
+
+	"github.com/gatehouse-ca/gatehouse/auth"
+)
+
+// orgRecord is an organisation of the store under its number.
+type orgRecord struct {
+	Slug     string   `cbor:"1,keyasint"`
+	Name     string   `cbor:"2,keyasint,omitempty"`
+	Parent   int32    `cbor:"3,keyasint,omitempty"`
+	Limited  bool     `cbor:"4,keyasint,omitempty"` // Profiles says all; false: those of the parent
+	Profiles []string `cbor:"5,keyasint,omitempty"`
+	EAB      string   `cbor:"6,keyasint"` // the mode by its word: numbers may be assigned anew
+	Disabled seconds  `cbor:"7,keyasint,omitempty"`
+	Created  seconds  `cbor:"8,keyasint"`
+	Edits    int64    `cbor:"9,keyasint,omitempty"`
+}
+
+func encodeOrg(o *auth.Org) ([]byte, error) {
+	return encode(orgRecord{
+		Slug: o.Slug, Name: o.Name, Parent: int32(o.Parent), Limited: o.Profiles != nil, Profiles: o.Profiles, EAB: o.EAB.String(),
+		Disabled: toSeconds(o.Disabled), Created: toSeconds(o.Created), Edits: o.Edits,
+	})
+}
+
+func decodeOrg(id auth.OrgID, it Item) (*auth.Org, error) {
+	if !it.Found {
+		return nil, nil
+	}
+	var r orgRecord
+	if err := decode(it.Value, &r); err != nil {
+		return nil, damaged(keyOrg(id), err)
+	}
+	mode, ok := auth.ParseEABMode(r.EAB)
+	if !ok {
+		return nil, damaged(keyOrg(id), fmt.Errorf("an unknown mode of external account binding: %q", r.EAB))
+	}
+	o := &auth.Org{
+		ID: id, Slug: r.Slug, Name: r.Name, Parent: auth.OrgID(r.Parent), EAB: mode, Disabled: r.Disabled.time(), Created: r.Created.time(),
+		Edits: r.Edits, Version: it.Version,
+	}
+	if r.Limited {
+		o.Profiles = append([]string{}, r.Profiles...)
+	}
+	return o, nil
+}
+
+// eabRecord is a key for external account binding under its id. The MAC key is sealed.
+type eabRecord struct {
+	Org      int32    `cbor:"1,keyasint"`
+	Label    string   `cbor:"2,keyasint,omitempty"`
+	Profiles []string `cbor:"3,keyasint,omitempty"`
+	Names    []string `cbor:"4,keyasint,omitempty"`
+	Reusable bool     `cbor:"5,keyasint,omitempty"`
+	Created  seconds  `cbor:"6,keyasint"`
+	Expires  seconds  `cbor:"7,keyasint,omitempty"`
+	Revoked  seconds  `cbor:"8,keyasint,omitempty"`
+	Account  string   `cbor:"9,keyasint,omitempty"`
+	Sealed   []byte   `cbor:"10,keyasint"`
+	Edits    int64    `cbor:"11,keyasint,omitempty"`
+}
+
+func encodeEABKey(k *auth.EABKey) ([]byte, error) {
+	return encode(eabRecord{
+		Org: int32(k.Org), Label: k.Label, Profiles: k.Profiles, Names: k.Names, Reusable: k.Reusable, Created: toSeconds(k.Created),
+		Expires: toSeconds(k.Expires), Revoked: toSeconds(k.Revoked), Account: k.Account, Sealed: k.Sealed, Edits: k.Edits,
+	})
+}
+
+func decodeEABKey(id string, it Item) (*auth.EABKey, error) {
+	if !it.Found {
+		return nil, nil
+	}
+	var r eabRecord
+	if err := decode(it.Value, &r); err != nil {
+		return nil, damaged(keyEAB(id), err)
+	}
+	return &auth.EABKey{
+		ID: id, Org: auth.OrgID(r.Org), Label: r.Label, Profiles: r.Profiles, Names: r.Names, Reusable: r.Reusable, Created: r.Created.time(),
+		Expires: r.Expires.time(), Revoked: r.Revoked.time(), Account: r.Account, Sealed: r.Sealed, Edits: r.Edits, Version: it.Version,
+	}, nil
+}
