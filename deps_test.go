@@ -41,6 +41,7 @@ var mayImport = map[string][]string{
 	"storage/redis":           with(leaves, "storage"),
 	"internal/testneed":       {},
 	"storage/redis/redistest": {"internal/testneed"},
+	"conformance":             {},
 	"cmd/gatehouse":           {"*"},
 }
 
