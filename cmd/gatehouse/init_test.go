@@ -320,8 +320,9 @@ func TestInitConfiguration(t *testing.T) {
 		is    string
 	}{
 		"nothing": {nil, func(s *settings) string {
-			return spaced(s.publicURLs, s.listen, s.httpURL, s.httpListen, s.own.texts(), s.adminListen, s.organisations.Default())
-		}, "[https://localhost:8443] :8443 http://localhost:8080 :8080 [localhost] 127.0.0.1:9464 {1 main main}"},
+			org := s.organisations.Default()
+			return spaced(s.publicURLs, s.listen, s.httpURL, s.httpListen, s.own.texts(), s.adminListen, org.ID, org.Slug, org.Name)
+		}, "[https://localhost:8443] :8443 http://localhost:8080 :8080 [localhost] 127.0.0.1:9464 1 main main"},
 		"a URL": {[]string{"--url", "https://ca.example.com"}, func(s *settings) string {
 			return spaced(s.publicURLs, s.listen, s.httpURL, s.httpListen, s.own.texts())
 		}, "[https://ca.example.com] :443 http://ca.example.com :80 [ca.example.com]"},

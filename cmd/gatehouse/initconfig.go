@@ -73,6 +73,10 @@ listen: {{.Listen}}
 # Proxies that may say in X-Forwarded-For who the client is. None: a balancer that passes TCP on needs no entry.
 # trusted_proxies: [192.0.2.0/28]
 
+# How much one client may ask for; the defaults are in docs/limits.md of the source. All clients behind a balancer that passes
+# TCP on have its address: name it here, or they share one client's limits.
+# limits: {except: [192.0.2.7/32]}
+
 # What relying parties fetch without TLS: CRLs, issuer certificates, health. The URL is written into every certificate and
 # must stay right for as long as they live.
 http: {listen: {{.HTTPListen}}, url: {{.HTTPURL}}}
