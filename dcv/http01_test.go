@@ -128,6 +128,7 @@ func TestHTTP01RefusesResponses(t *testing.T) {
 		{"404", testca.HTTPFault{Kind: testca.HTTPContent, Status: 404, Body: canary}, problem.IncorrectResponse, "status 404 (Not Found)"},
 		{"right answer with 500", testca.HTTPFault{Kind: testca.HTTPContent, Status: 500, Body: testKeyAuth}, problem.IncorrectResponse, "status 500"},
 		{"right answer with 206", testca.HTTPFault{Kind: testca.HTTPContent, Status: 206, Body: testKeyAuth}, problem.IncorrectResponse, "status 206"},
+		{"right answer with 203", testca.HTTPFault{Kind: testca.HTTPContent, Status: 203, Body: testKeyAuth}, problem.IncorrectResponse, "status 203"},
 		{"unregistered status", testca.HTTPFault{Kind: testca.HTTPRaw, Body: "HTTP/1.1 799 " + canary + "\r\n\r\n"}, problem.IncorrectResponse, "status 799"},
 		{"hangs up", testca.HTTPFault{Kind: testca.HTTPHangUp}, problem.Connection, "closed the connection early while waiting for the response headers"},
 		{"no HTTP", testca.HTTPFault{Kind: testca.HTTPRaw, Body: "SSH-2.0-" + canary + "\r\n\r\n"}, problem.IncorrectResponse, "did not answer with an HTTP response"},

@@ -82,7 +82,7 @@ func TestInitFiles(t *testing.T) {
 	want := map[string]string{
 		".": "drwx------", "root": "drwx------", "root/root.key": "-rw-------", "root/root.pem": "-rw-r--r--", "root.pem": "-rw-r--r--",
 		"issuers": "drwx------", "issuers/main": "drwx------", "issuers/main/issuer.key": "-rw-------", "issuers/main/issuer.pem": "-rw-r--r--",
-		"gatehouse.yaml": "-rw-r--r--",
+		"gatehouse.yaml": "-rw-r--r--", "seal.key": "-rw-------",
 	}
 	got := map[string]string{}
 	for path, text := range tree(t, folder) {

@@ -76,7 +76,7 @@ func TestReadmeCommands(t *testing.T) {
 		for _, block := range blocks(readDoc(t, doc), "sh") {
 			for line := range strings.Lines(block) {
 				line, _, _ = strings.Cut(strings.TrimSpace(line), "#")
-				args := strings.Fields(line)
+				args := shellWords(line)
 				switch {
 				case len(args) > 3 && args[0] == "go" && args[1] == "run" && args[2] == "./cmd/gatehouse":
 					args = args[3:]
@@ -99,6 +99,21 @@ func TestReadmeCommands(t *testing.T) {
 	if found < 5 {
 		t.Errorf("%d command lines found; the README has more", found)
 	}
+}
+
+// shellWords are a command line's, as a shell divides it: at blanks outside quotation marks.
+func shellWords(line string) []string {
+	quoted := false
+	list := strings.FieldsFunc(line, func(r rune) bool {
+		if r == '"' {
+			quoted = !quoted
+		}
+		return !quoted && (r == ' ' || r == '\t')
+	})
+	for i, w := range list {
+		list[i] = strings.ReplaceAll(w, `"`, "")
+	}
+	return list
 }
 
 // documents are the Markdown files whose words are the project's.
