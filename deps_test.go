@@ -26,6 +26,7 @@ var mayImport = map[string][]string{
 	"internal/web":            {"problem"},
 	"audit":                   leaves,
 	"seal":                    {"problem"},
+	"bundle":                  {"problem"},
 	"testca":                  {"identifier"},
 	"dcv":                     leaves,
 	"policy":                  with(leaves, "dcv"),
