@@ -62,7 +62,8 @@ type fileConfig struct {
 	Seal          *sealConfig      `yaml:"seal"`
 	Validation    validationConfig `yaml:"validation"`
 	CRL           crlConfig        `yaml:"crl"`
-	Limits        limitsConfig     `yaml:"limits"`
+	// Limits bound what clients may ask of the ACME door; docs/limits.md has the defaults.
+	Limits limitsConfig `yaml:"limits"`
 
 	source *source // where the words stand, for errors found later
 }

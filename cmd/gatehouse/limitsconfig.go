@@ -27,10 +27,10 @@ type limitsConfig struct {
 	// clients' addresses, for example.
 	Except []string `yaml:"except"`
 
-	Address      addressLimits `yaml:"per_address"` // of IPv6, per /48
-	Account      accountLimits `yaml:"per_account"`
-	Organisation ordersLimit   `yaml:"per_organisation"`
-	Domain       ordersLimit   `yaml:"per_domain"` // per registered domain and organisation: example.com of www.example.com
+	Address      addressLimits `yaml:"per_address"`      // of IPv6, per /48
+	Account      accountLimits `yaml:"per_account"`      // an ACME account
+	Organisation ordersLimit   `yaml:"per_organisation"` // of all its accounts together
+	Domain       ordersLimit   `yaml:"per_domain"`       // per registered domain and organisation: example.com of www.example.com
 
 	// Organisations have other limits than these, by slug.
 	Organisations map[string]orgLimits `yaml:"organisations"`
@@ -53,9 +53,9 @@ type ordersLimit struct {
 }
 
 type orgLimits struct {
-	Account      accountLimits `yaml:"per_account"`
-	Organisation ordersLimit   `yaml:"per_organisation"`
-	Domain       ordersLimit   `yaml:"per_domain"`
+	Account      accountLimits `yaml:"per_account"`      // an ACME account
+	Organisation ordersLimit   `yaml:"per_organisation"` // this one's
+	Domain       ordersLimit   `yaml:"per_domain"`       // of this one
 }
 
 // rate is an acme.Rate as it is written.

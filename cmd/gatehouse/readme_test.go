@@ -156,11 +156,18 @@ func TestLinks(t *testing.T) {
 	}
 }
 
-// TestEveryWordIsExplained holds the README to its promise that config.go explains every word of the file, and
-// policy/config.go those of a profile.
+// TestEveryWordIsExplained holds the README to its promise that config.go, and for a section of its own a file named after it
+// (limitsconfig.go), explain every word of the file, and policy/config.go those of a profile.
 func TestEveryWordIsExplained(t *testing.T) {
 	t.Parallel()
-	here, policy := commented(t, "config.go"), commented(t, filepath.Join(root, "policy", "config.go"))
+	here, policy := map[string]bool{}, commented(t, filepath.Join(root, "policy", "config.go"))
+	files, err := filepath.Glob("*config.go")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("the files of the configuration: %v, %v", files, err)
+	}
+	for _, file := range files {
+		maps.Copy(here, commented(t, file))
+	}
 	maps.Copy(policy, commented(t, filepath.Join(root, "policy", "subject.go")))
 	seen := map[reflect.Type]bool{}
 	var check func(of reflect.Type)
