@@ -19,6 +19,9 @@ import (
 // challengePath is where http-01 looks (RFC 8555, 8.3).
 const challengePath = "/.well-known/acme-challenge/"
 
+// pkiPath is where the files of Baseline Requirements 3.2.2.4.18 are.
+const pkiPath = "/.well-known/pki-validation/"
+
 // HTTPConfig says where a web world listens. The zero value is usable: plain HTTP on 127.0.0.1 with a free port.
 type HTTPConfig struct {
 	Addr string // host:port; default 127.0.0.1 with a free port
@@ -137,7 +140,7 @@ func (h *HTTP) TLSAddr() netip.AddrPort {
 	return h.secure.Addr().(*net.TCPAddr).AddrPort()
 }
 
-// Set answers a token with a key authorization (RFC 8555, 8.3).
+// Set answers a token with a key authorization (RFC 8555, 8.3), or a file's name below /.well-known/pki-validation/ with its content.
 func (h *HTTP) Set(token, keyAuthorization string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -217,6 +220,8 @@ func (h *HTTP) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		token = hop.token
 	case strings.HasPrefix(r.URL.Path, challengePath):
 		token = strings.TrimPrefix(r.URL.Path, challengePath)
+	case strings.HasPrefix(r.URL.Path, pkiPath):
+		token = strings.TrimPrefix(r.URL.Path, pkiPath)
 	}
 	h.mu.Lock()
 	seen := h.remember(r)

@@ -2,6 +2,7 @@ package testca
 
 import (
 	"context"
+	"crypto/sha256"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -21,6 +22,9 @@ import (
 // TLSALPNConfig says where a TLS-ALPN world listens. The zero value is usable.
 type TLSALPNConfig struct {
 	Addr string // host:port; default 127.0.0.1 with a free port
+	// Digest, if set, is asked for the digests of the key authorizations of DNS names that were not Set; false: there is
+	// none. It must be safe for concurrent use.
+	Digest func(ctx context.Context, name string) ([]byte, bool)
 }
 
 // TLSALPN is a programmable TLS server that answers tls-alpn-01 challenges (RFC 8737; addresses by RFC 8738). All methods
@@ -30,6 +34,7 @@ type TLSALPN struct {
 	ctx      context.Context // ends at Close
 	stop     context.CancelFunc
 	wg       sync.WaitGroup
+	digest   func(ctx context.Context, name string) ([]byte, bool) // of names that were not set; may be nil
 
 	mu      sync.Mutex
 	answers map[string]tlsAnswer // by server name
@@ -39,8 +44,8 @@ type TLSALPN struct {
 }
 
 type tlsAnswer struct {
-	id               identifier.Identifier
-	keyAuthorization string
+	id     identifier.Identifier
+	digest []byte // of the key authorization
 }
 
 // TLSHello is one ClientHello as it arrived, and what the client sent behind the handshake.
@@ -65,7 +70,7 @@ func NewTLSALPN(cfg TLSALPNConfig) (*TLSALPN, error) {
 		return nil, fmt.Errorf("testca: TLS-ALPN: %w", err)
 	}
 	s := &TLSALPN{
-		listener: listener, answers: map[string]tlsAnswer{}, faults: map[string]TLSALPNFault{}, conns: map[net.Conn]struct{}{},
+		listener: listener, digest: cfg.Digest, answers: map[string]tlsAnswer{}, faults: map[string]TLSALPNFault{}, conns: map[net.Conn]struct{}{},
 	}
 	s.ctx, s.stop = context.WithCancel(context.Background())
 	s.wg.Go(s.accept)
@@ -93,9 +98,10 @@ func (s *TLSALPN) Close() error {
 
 // Set answers the challenge for an identifier with a key authorization.
 func (s *TLSALPN) Set(id identifier.Identifier, keyAuthorization string) {
+	digest := sha256.Sum256([]byte(keyAuthorization))
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.answers[ServerName(id)] = tlsAnswer{id, keyAuthorization}
+	s.answers[ServerName(id)] = tlsAnswer{id, digest[:]}
 }
 
 // Remove forgets an identifier and its fault.
@@ -165,6 +171,9 @@ func (s *TLSALPN) serve(c net.Conn) {
 		answer, fault, n, ok := s.hello(hello)
 		at = n
 		if !ok {
+			answer, ok = s.ask(hello.ServerName)
+		}
+		if !ok {
 			return nil, fmt.Errorf("testca: no challenge for %q", hello.ServerName)
 		}
 		return fault.config(s.ctx, c, answer)
@@ -178,6 +187,19 @@ func (s *TLSALPN) serve(c net.Conn) {
 	if at >= 0 {
 		s.hellos[at].After = int(n)
 	}
+}
+
+// ask gets the answer for a name that was not set.
+func (s *TLSALPN) ask(name string) (tlsAnswer, bool) {
+	if s.digest == nil {
+		return tlsAnswer{}, false
+	}
+	id, err := identifier.ParseDNS(name)
+	if err != nil {
+		return tlsAnswer{}, false
+	}
+	digest, ok := s.digest(s.ctx, name)
+	return tlsAnswer{id, digest}, ok
 }
 
 // hello notes a ClientHello, unless there are many already, and finds what answers it.

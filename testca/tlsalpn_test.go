@@ -1,6 +1,9 @@
 package testca
 
 import (
+	"bytes"
+	"context"
+	"crypto/sha256"
 	"crypto/tls"
 	"encoding/asn1"
 	"net/netip"
@@ -63,6 +66,57 @@ func TestTLSALPN(t *testing.T) {
 	hellos := s.Hellos()
 	if len(hellos) != 4 || hellos[0].ServerName != "www.example.com" || hellos[1].ServerName != "1.2.0.192.in-addr.arpa" {
 		t.Errorf("hellos %+v", hellos)
+	}
+}
+
+// TestTLSALPNDigest has a server show what somebody else answers, and break it on the way.
+func TestTLSALPNDigest(t *testing.T) {
+	right := sha256.Sum256([]byte("token.print"))
+	s, err := NewTLSALPN(TLSALPNConfig{Digest: func(_ context.Context, name string) ([]byte, bool) {
+		return right[:], name == "known.example"
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	shown := func(name string) (digest []byte) {
+		t.Helper()
+		c, err := tls.Dial("tcp", s.Addr().String(), &tls.Config{ServerName: name, NextProtos: []string{"acme-tls/1"}, InsecureSkipVerify: true})
+		if err != nil {
+			return nil
+		}
+		defer c.Close()
+		for _, e := range c.ConnectionState().PeerCertificates[0].Extensions {
+			if e.Id.Equal(asn1.ObjectIdentifier{1, 3, 6, 1, 5, 5, 7, 1, 31}) {
+				if _, err := asn1.Unmarshal(e.Value, &digest); err != nil {
+					t.Error(err)
+				}
+			}
+		}
+		return digest
+	}
+	if got := shown("known.example"); !bytes.Equal(got, right[:]) {
+		t.Errorf("known: %x, want %x", got, right)
+	}
+	if got := shown("unknown.example"); got != nil {
+		t.Errorf("unknown: %x", got)
+	}
+	id, err := identifier.ParseDNS("known.example")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Break(id, TLSALPNOtherDigest)
+	if got := shown("known.example"); len(got) != len(right) || bytes.Equal(got, right[:]) {
+		t.Errorf("another digest: %x", got)
+	}
+	s.Break(id, TLSALPNHonest)
+	other := sha256.Sum256([]byte("other.print"))
+	if s.Set(id, "other.print"); !bytes.Equal(shown("known.example"), other[:]) {
+		t.Error("what was set does not go before what is asked for")
 	}
 }
 

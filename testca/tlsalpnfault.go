@@ -54,8 +54,9 @@ const (
 func (f TLSALPNFault) config(ctx context.Context, c net.Conn, answer tlsAnswer) (*tls.Config, error) {
 	switch f {
 	case TLSALPNSilent:
+		_ = c.SetDeadline(time.Time{}) // not before the client
 		var one [1]byte
-		_, err := c.Read(one[:]) // until the client or the server gives up
+		_, err := c.Read(one[:]) // until the client leaves or the server is closed
 		return nil, errors.Join(ctx.Err(), err)
 	case TLSALPNHangUp:
 		return nil, c.Close()
@@ -110,7 +111,7 @@ func (f TLSALPNFault) certificate(answer tlsAnswer) (tls.Certificate, error) {
 		}
 		tmpl.ExtraExtensions = append(tmpl.ExtraExtensions, pkix.Extension{Id: asn1.ObjectIdentifier{2, 5, 29, 17}, Value: value})
 	}
-	extension, err := f.acmeIdentifier(answer.keyAuthorization)
+	extension, err := f.acmeIdentifier(answer.digest)
 	if err != nil {
 		return tls.Certificate{}, err
 	}
@@ -184,13 +185,12 @@ func (f TLSALPNFault) names(id identifier.Identifier) []asn1.RawValue {
 }
 
 // acmeIdentifier is the extension with the digest of the key authorization.
-func (f TLSALPNFault) acmeIdentifier(keyAuthorization string) (pkix.Extension, error) {
-	if f == TLSALPNOtherDigest {
-		keyAuthorization += "x"
-	}
-	sum := sha256.Sum256([]byte(keyAuthorization))
-	digest := sum[:]
-	if f == TLSALPNShortDigest {
+func (f TLSALPNFault) acmeIdentifier(digest []byte) (pkix.Extension, error) {
+	switch f {
+	case TLSALPNOtherDigest:
+		other := sha256.Sum256(digest)
+		digest = other[:]
+	case TLSALPNShortDigest:
 		digest = digest[:len(digest)-1]
 	}
 	value, err := asn1.Marshal(digest)

@@ -79,7 +79,7 @@ func (c *demoCmd) tour(ctx context.Context, d *dev, steps *narrator) error {
 		return fmt.Errorf("answering http-01 on port %d: %w", d.http01, err)
 	}
 	defer answers.Close()
-	client, err := newDemoClient(d, answers)
+	client, err := newDemoClient(d.root, d.publicURLs[0]+"/acme/directory", answers)
 	if err != nil {
 		return err
 	}

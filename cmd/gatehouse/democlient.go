@@ -30,12 +30,13 @@ type demoClient struct {
 	answers *testca.HTTP
 }
 
-func newDemoClient(d *dev, answers *testca.HTTP) (*demoClient, error) {
+// newDemoClient is a client of the directory at a URL, with a new account key and trust in the root in a file alone.
+func newDemoClient(root, directory string, answers *testca.HTTP) (*demoClient, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return nil, err
 	}
-	chain, err := ca.LoadChain(d.root)
+	chain, err := ca.LoadChain(root)
 	if err != nil {
 		return nil, err
 	}
@@ -43,7 +44,7 @@ func newDemoClient(d *dev, answers *testca.HTTP) (*demoClient, error) {
 	roots.AddCert(chain[0])
 	transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots}}
 	return &demoClient{
-		Client: &acme.Client{Key: key, DirectoryURL: d.publicURLs[0] + "/acme/directory", HTTPClient: &http.Client{Transport: transport}},
+		Client: &acme.Client{Key: key, DirectoryURL: directory, HTTPClient: &http.Client{Transport: transport}},
 		roots:  roots, answers: answers,
 	}, nil
 }

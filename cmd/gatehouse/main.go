@@ -23,6 +23,7 @@ import (
 type cli struct {
 	Serve   serveCmd   `cmd:"" help:"Run the gateway."`
 	Demo    demoCmd    `cmd:"" help:"Watch a throw-away gateway issue, revoke and publish, in one command."`
+	Lab     labCmd     `cmd:"" help:"Meet every validation method's troubles offline: a throw-away gateway among hosts that misbehave."`
 	Init    initCmd    `cmd:"" help:"Make a certificate authority and a configuration, in a new folder."`
 	Check   checkCmd   `cmd:"" help:"Check the configuration, the store, the issuers and the resolvers without serving."`
 	Health  healthCmd  `cmd:"" help:"Ask a running gateway whether it is ready."`
