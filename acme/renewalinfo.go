@@ -104,13 +104,20 @@ func suggestedWindow(c *ca.Certificate) window {
 		first, last = life/2, life*2/3
 	}
 	w := window{start.Add(first).Truncate(time.Second), start.Add(last).Truncate(time.Second)}
-	if r := c.Renewal; r.Stands() && r.Start.Before(w.start) {
-		w = window{r.Start, r.End}
+	if r := c.Renewal; r.Stands() { // each end by itself: a window that has begun may still be open for a week
+		w = window{earlier(w.start, r.Start), earlier(w.end, r.End)}
 	}
 	if least := w.start.Add(leastWindow); w.end.Before(least) {
 		w.end = least
 	}
 	return w
+}
+
+func earlier(a, b time.Time) time.Time {
+	if b.Before(a) {
+		return b
+	}
+	return a
 }
 
 // explanation is the page that an operator named for a renewal, also of a certificate that was revoked since.

@@ -32,6 +32,20 @@ func TestRenewalInfoByOperator(t *testing.T) {
 	if got, page, _ := info(late, nil); got != ordinary || page != nil {
 		t.Errorf("a word makes the window later: %+v, %v", got, page)
 	}
+	// The certificate's own window has begun, and is open for longer than the operator wants to wait.
+	for _, word := range []window{
+		{ordinary.start.Add(time.Minute), ordinary.end.Add(-time.Minute)},
+		{ordinary.start.Add(time.Second), ordinary.start.Add(time.Minute)},
+	} {
+		want := window{ordinary.start, word.end}
+		if got, _, _ := info(&ca.Renewal{Start: word.start, End: word.end, At: now}, nil); got != want {
+			t.Errorf("a word inside the ordinary window: %+v, want %+v", got, want)
+		}
+	}
+	whole := &ca.Renewal{Start: now.Add(time.Minute), End: ordinary.end.Add(time.Hour), At: now}
+	if got, _, _ := info(whole, nil); got != (window{whole.Start, ordinary.end}) {
+		t.Errorf("a word moves the end of the window: %+v", got)
+	}
 	back := &ca.Renewal{Explanation: "https://status.example.com/7", At: now}
 	if got, page, _ := info(back, nil); got != ordinary || page != nil {
 		t.Errorf("taken back: %+v, %v", got, page)
