@@ -64,7 +64,7 @@ func (a *Authority) SuggestRenewal(ctx context.Context, req SuggestRequest) (*Re
 	}
 	ctx, cancel := a.recording(context.WithoutCancel(ctx))
 	defer cancel()
-	journaled := false
+	var journaled Renewal
 	for range maxRaces {
 		c, err := a.store.Certificate(ctx, req.Issuer, req.Serial)
 		if err != nil {
@@ -74,11 +74,11 @@ func (a *Authority) SuggestRenewal(ctx context.Context, req SuggestRequest) (*Re
 		if err != nil {
 			return nil, err
 		}
-		if !journaled {
+		if next != journaled { // whose time is later than that of the word that came first: the journal must say so, too
 			if err := a.journalRenewal(ctx, c, next); err != nil {
 				return nil, err
 			}
-			journaled = true
+			journaled = next
 		}
 		err = a.store.RecordRenewal(ctx, *c, next)
 		if err == nil {

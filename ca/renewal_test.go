@@ -102,3 +102,31 @@ func TestSuggestRenewalIsDurable(t *testing.T) {
 		}
 	}
 }
+
+// TestSuggestRenewalAfterAnother: two words at once. The one that is on record in the end is the one that a replay of the
+// journal gives back, in whichever sequence it comes.
+func TestSuggestRenewalAfterAnother(t *testing.T) {
+	w := newWorld(t, nil)
+	c := w.issue(t)
+	first := Renewal{Start: time.Now().UTC().Truncate(time.Second), Actor: "uid:1"}
+	first.End, first.At = first.Start.Add(time.Hour), first.Start.Add(time.Minute)
+	w.store.before["RecordRenewal"] = func() {
+		delete(w.store.before, "RecordRenewal")
+		have, err := w.store.Certificate(t.Context(), c.Issuer, c.Serial)
+		if err == nil {
+			err = w.store.RecordRenewal(t.Context(), *have, first)
+		}
+		if err != nil {
+			t.Error(err)
+		}
+	}
+	got, err := w.authority.SuggestRenewal(t.Context(), SuggestRequest{Issuer: c.Issuer, Serial: c.Serial, Actor: "uid:0"})
+	if err != nil || got.Stands() || !got.At.After(first.At) {
+		t.Fatalf("%+v, %v", got, err)
+	}
+	entries := w.journal.of(audit.RenewalSuggested)
+	last, err := RenewalFromEvent(entries[len(entries)-1])
+	if err != nil || *last != *got {
+		t.Errorf("the journal ends with %+v, on record is %+v: %v", last, got, err)
+	}
+}
