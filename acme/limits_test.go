@@ -2,6 +2,7 @@ package acme
 
 import (
 	"bytes"
+	"context"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
@@ -11,6 +12,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/gatehouse-ca/gatehouse/problem"
 )
 
 // limited makes a world with limits.
@@ -158,6 +161,40 @@ func TestStrangersCannotUseUpAnAccount(t *testing.T) {
 		victim.send(replayed).wantProblem(t, http.StatusBadRequest, "badNonce")
 	}
 	victim.read(victim.kid).want(t, http.StatusOK)
+	victim.read(victim.kid).wantLimited(t, LimitAccountRequests, "1/1h burst 5", "3600")
+}
+
+// leaving is a store as the one on Redis: it answers nobody who has gone away, and does what was asked all the same.
+type leaving struct{ *memStore }
+
+func (l leaving) Admit(ctx context.Context, a Admission) (Admitted, error) {
+	out, err := l.memStore.Admit(ctx, a)
+	if ctx.Err() != nil {
+		return Admitted{}, problem.Wrap(ctx.Err(), problem.Unavailable, "gone")
+	}
+	return out, err
+}
+
+// TestStrangersWhoLeaveCannotUseUpAnAccount: what an account owes is paid once, also by a request that nobody waits for.
+func TestStrangersWhoLeaveCannotUseUpAnAccount(t *testing.T) {
+	w := newWorld(t, func(c *Config) {
+		c.Limits = Limits{Default: OrgLimits{AccountRequests: Rate{1, time.Hour, 5}}}
+		c.Store = leaving{c.Store.(*memStore)}
+	})
+	victim, stranger := w.account(), w.client()
+	stranger.kid = victim.kid
+	victim.read(victim.kid).want(t, http.StatusOK)
+	gone, cancel := context.WithCancel(t.Context())
+	cancel()
+	for range 20 {
+		path := strings.TrimPrefix(victim.kid, base)
+		r := httptest.NewRequestWithContext(gone, http.MethodPost, path, bytes.NewReader(stranger.sign(stranger.prepare(path, nil))))
+		r.Header.Set("Content-Type", "application/jose+json")
+		w.server.ServeHTTP(httptest.NewRecorder(), r)
+	}
+	for range 4 {
+		victim.read(victim.kid).want(t, http.StatusOK)
+	}
 	victim.read(victim.kid).wantLimited(t, LimitAccountRequests, "1/1h burst 5", "3600")
 }
 
