@@ -69,7 +69,10 @@ func (d *Directory) Open(ctx context.Context, store Store, log *slog.Logger) (*D
 		o.log = slog.New(slog.DiscardHandler)
 	}
 	o.current.Store(d.current.Load())
-	return o, o.Refresh(ctx)
+	if err := o.Refresh(ctx); err != nil {
+		return o, err
+	}
+	return o, o.current.Load().collides()
 }
 
 // Refresh brings the directory up to the store. Without a store it does nothing.
@@ -98,6 +101,9 @@ func (d *Directory) reload(ctx context.Context) error {
 	t, err := newTree(d.configured, stored)
 	if err != nil {
 		return err
+	}
+	if err := t.collides(); err != nil { // the rest is in force: that another one was disabled must not wait for this
+		d.log.Error("the configuration and the store have different organisations under one number or slug; those do nothing here", "error", err)
 	}
 	for _, orphan := range t.orphans {
 		d.log.Warn("an organisation of the store has a parent that there is not, so it and what is below it do nothing; put the parent back into the configuration",

@@ -195,6 +195,9 @@ func (t *Tenants) change(ctx context.Context, caller Caller, kind audit.Kind, de
 			return Org{}, err
 		}
 		now, err := newTree(t.Directory.configured, stored)
+		if err == nil {
+			err = now.collides()
+		}
 		if err != nil {
 			return Org{}, problem.Wrap(err, problem.Conflict, "%v", err)
 		}

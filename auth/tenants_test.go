@@ -217,6 +217,31 @@ func TestConfigurationAndStoreCollide(t *testing.T) {
 	}
 }
 
+// TestCollisionAtAGatewayThatRuns: a command at a gateway with another file takes a slug that is configured here. Neither is
+// taken for the other, and what else changes is seen all the same.
+func TestCollisionAtAGatewayThatRuns(t *testing.T) {
+	w := newWorld(t)
+	here := w.directory
+	w.open(configured[0])
+	taken, sales := w.add(auth.NewOrg{Slug: "lab"}), w.add(auth.NewOrg{Slug: "sales"})
+	must(t, here.Refresh(t.Context()))
+	if o, ok := here.BySlug("lab"); !ok || o.ID != 2 || here.Works(taken.ID) == nil || here.Allowed(taken.ID, "tls") || here.Works(sales.ID) != nil {
+		t.Errorf("lab is %+v; the other works: %v; sales: %v", o, here.Works(taken.ID), here.Works(sales.ID))
+	}
+	w.edit("sales", auth.OrgEdit{Disabled: new(true)})
+	must(t, here.Refresh(t.Context()))
+	if here.Works(sales.ID) == nil {
+		t.Error("an organisation that was disabled works here")
+	}
+	// With one number neither works: whose the accounts are cannot be told.
+	d, err := auth.NewDirectory([]auth.Org{configured[0], {ID: taken.ID, Slug: "renamed"}})
+	must(t, err)
+	d, err = d.Open(t.Context(), w.db, nil)
+	if _, ok := d.BySlug("renamed"); err == nil || ok || d.Works(taken.ID) == nil {
+		t.Errorf("%v, %t", err, ok)
+	}
+}
+
 // TestNewDirectoryTree: what is wrong with parents in a configuration.
 func TestNewDirectoryTree(t *testing.T) {
 	deep := []auth.Org{{ID: 1, Slug: "o1"}}

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 )
 
@@ -11,18 +12,19 @@ import (
 type tree struct {
 	byID      map[OrgID]*Org
 	bySlug    map[string]*Org
-	all       []*Org // by number
-	orphans   []*Org // of the store, whose parent there is not
+	all       []*Org          // by number
+	orphans   []*Org          // of the store, whose parent there is not
+	blocked   map[OrgID]error // numbers that do nothing, because the store and the configuration collide over them
 	version   [16]byte
 	fromStore bool
 }
 
 var errOrphan = errors.New("its parent there is not")
 
-// newTree joins what is configured with what is stored. What is wrong among the configured ones is an error, and so is a
-// stored one that collides with a configured one. A stored one that lost its parent is kept, and does not work.
+// newTree joins what is configured with what is stored. What is wrong among the configured ones is an error. A stored one that collides with a configured one, or lost its parent, is kept and does not work: [tree.collides]
+// says the former. Of two with one number neither works, because whose the accounts are cannot be told.
 func newTree(configured []Org, stored []*Org) (*tree, error) {
-	t := &tree{byID: make(map[OrgID]*Org), bySlug: make(map[string]*Org)}
+	t := &tree{byID: make(map[OrgID]*Org), bySlug: make(map[string]*Org), blocked: make(map[OrgID]error)}
 	for i := range configured {
 		o := configured[i].clone()
 		if _, dup := t.byID[o.ID]; dup {
@@ -42,10 +44,15 @@ func newTree(configured []Org, stored []*Org) (*tree, error) {
 		o.EAB = t.mode(o)
 	}
 	for _, o := range stored {
-		if other := cmp.Or(t.byID[o.ID], t.bySlug[o.Slug]); other != nil {
-			return nil, collision(o, other)
+		switch number, slug := t.byID[o.ID], t.bySlug[o.Slug]; {
+		case number != nil:
+			t.blocked[o.ID] = collision(o, number)
+		case slug != nil:
+			t.blocked[o.ID] = collision(o, slug)
+			t.byID[o.ID], t.all = o, append(t.all, o)
+		default:
+			t.add(o)
 		}
-		t.add(o)
 	}
 	for _, o := range stored {
 		if _, err := t.above(o); err != nil {
@@ -54,6 +61,11 @@ func newTree(configured []Org, stored []*Org) (*tree, error) {
 	}
 	slices.SortFunc(t.all, func(a, b *Org) int { return cmp.Compare(a.ID, b.ID) })
 	return t, nil
+}
+
+// collides is what the store and the configuration collide over; nil: nothing.
+func (t *tree) collides() error {
+	return errors.Join(slices.Collect(maps.Values(t.blocked))...)
 }
 
 func collision(stored, configured *Org) error {
@@ -107,13 +119,16 @@ func (t *tree) mode(o *Org) EABMode {
 	return EABOff
 }
 
-// works is nil if neither an organisation nor one above it is disabled.
+// works is nil if neither an organisation nor one above it is disabled or blocked.
 func (t *tree) works(o *Org) error {
 	above, err := t.above(o)
 	if err != nil {
 		return err
 	}
 	for _, o := range append([]*Org{o}, above...) {
+		if err := t.blocked[o.ID]; err != nil {
+			return err
+		}
 		if !o.Disabled.IsZero() {
 			return fmt.Errorf("the organisation %s is disabled", o.Slug)
 		}
