@@ -269,17 +269,33 @@ func (x *ExternalAccounts) List(ctx context.Context, caller Caller, slug, cursor
 func (x *ExternalAccounts) Revoke(ctx context.Context, caller Caller, id string) (EABState, error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), changeTime)
 	defer cancel()
+	before := false
 	k, err := x.edit(ctx, caller, id, func(k *EABKey) (bool, error) {
-		if !k.Revoked.IsZero() {
+		if before = !k.Revoked.IsZero(); before {
 			return false, nil
 		}
 		k.Revoked = x.Now().UTC().Truncate(time.Second)
 		return true, nil
 	})
+	if err == nil && before { // perhaps by a call whose entry the journal did not take; one more says the same
+		err = x.tell(ctx, caller, k)
+	}
 	if err != nil {
 		return EABState{}, err
 	}
 	return x.state(ctx, k)
+}
+
+// tell gives the journal a key as the store has it.
+func (x *ExternalAccounts) tell(ctx context.Context, caller Caller, k *EABKey) error {
+	event, err := eabEvent(audit.EABKeyEdited, k, caller.Principal, x.Now())
+	if err != nil {
+		return err
+	}
+	if err := x.Journal.Append(ctx, event); err != nil {
+		return problem.Wrap(err, problem.Unavailable, "the key is revoked in the store, and the journal cannot be written; try again")
+	}
+	return nil
 }
 
 // edit changes a key as it stands. If nothing is to be changed it says what there is.

@@ -322,6 +322,26 @@ func TestRevokeAtOnce(t *testing.T) {
 	}
 }
 
+// TestRevokeAgainAfterTheJournalFailed: what is acknowledged is in the journal, also if an earlier call has done the rest.
+func TestRevokeAgainAfterTheJournalFailed(t *testing.T) {
+	w := newWorld(t)
+	k, _ := w.key(auth.NewEABKey{Org: "main"})
+	w.journal.broken = true
+	for range 2 {
+		if _, err := w.external.Revoke(t.Context(), operator, k.ID); !problem.Is(err, problem.Unavailable) {
+			t.Errorf("without the journal: %v", err)
+		}
+	}
+	w.journal.broken = false
+	if _, err := w.external.Revoke(t.Context(), operator, k.ID); err != nil {
+		t.Fatal(err)
+	}
+	entries := w.journal.all()
+	if said, err := auth.EABKeyFromEvent(entries[len(entries)-1]); err != nil || said.Revoked.IsZero() {
+		t.Errorf("the journal's last word is %+v, %v", said, err)
+	}
+}
+
 // TestNoMACKeyInTheJournal: in none of the forms in which one would look for it.
 func TestNoMACKeyInTheJournal(t *testing.T) {
 	w := newWorld(t)
