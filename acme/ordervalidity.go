@@ -38,6 +38,8 @@ func parseAsked(field, text string) (time.Time, error) {
 		return t, problem.New(problem.Malformed, `%q must be in whole seconds; leave the fraction out`, field)
 	case err != nil || t.Format(time.RFC3339) != text && t.Format(numericZone) != strings.Replace(text, "-00:00", "+00:00", 1):
 		return t, problem.New(problem.Malformed, `%q must be a time by RFC 3339, such as "2027-01-31T00:00:00Z"`, field)
+	case t.UTC().Year() > 9999: // by its offset; neither RFC 3339 nor RFC 5280 could write it
+		return t, problem.New(problem.Malformed, `%q lies beyond the year 9999; give a time that a certificate can have`, field)
 	case t.Unix() <= 0:
 		return t, problem.New(problem.Malformed, `%q lies before 1970; give a time that a certificate can have`, field)
 	}

@@ -87,6 +87,7 @@ func TestRequestedValidityRefuses(t *testing.T) {
 		"a comma":                        {[]string{"", "2026-05-05T00:00:00,5Z"}, "must be a time"},
 		"an offset that is none":         {[]string{"", "2026-05-05T00:00:00+01:99"}, "must be a time"},
 		"no time of a certificate":       {[]string{"0001-01-01T00:00:00Z"}, "before 1970"},
+		"the year 10000, by its offset":  {[]string{"", "9999-12-31T23:59:59-00:01"}, "year 9999"},
 		"over":                           {[]string{"", "2026-05-04T12:00:00Z"}, "has passed"},
 		"ends first":                     {[]string{"2026-05-05T12:00:00Z", "2026-05-05T11:00:00Z"}, "after"},
 		"far ahead":                      {[]string{"2026-05-07T12:00:00Z"}, "48 hours"},
