@@ -37,6 +37,7 @@ type eabView struct {
 	Bound    int64     `json:"bound,omitempty"`    // how many accounts there are; the same
 	// Directory is where a client uses it; in the answer to add alone.
 	Directory string `json:"directory,omitempty"`
+	Note      string `json:"note,omitempty"` // why no directory takes it; the same
 }
 
 // eabPage is one page of keys.
@@ -73,6 +74,9 @@ func (c *eabAddCmd) Run(ctx context.Context, s streams) error {
 	}
 	if c.JSON {
 		return writeJSON(s.out, v)
+	}
+	if v.Note != "" {
+		fmt.Fprintln(s.err, "gatehouse:", v.Note)
 	}
 	_, err := fmt.Fprintf(s.out, `kid       %s
 hmac key  %s

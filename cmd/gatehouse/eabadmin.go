@@ -59,8 +59,24 @@ func (a *admin) eabAdd(caller auth.Caller, r *http.Request) (any, error) {
 	defer clear(mac)
 	v := a.viewEAB(auth.EABState{EABKey: k, OrgSlug: in.Org})
 	v.HMACKey = base64.RawURLEncoding.EncodeToString(mac)
-	v.Directory = a.publicURL + "/acme/in/" + in.Org + "/directory"
+	v.Directory, v.Note = a.binds(k.Org)
 	return v, nil
+}
+
+// binds is a directory that looks at bindings by keys of an organisation. If there is none, what a client would get from the
+// organisation's own is an account that nothing binds or narrows, so whoever makes a key must hear of it.
+func (a *admin) binds(id auth.OrgID) (directory, note string) {
+	org, _ := a.organisations.ByID(id)
+	directory = a.publicURL + "/acme/in/" + org.Slug + "/directory"
+	switch {
+	case org.EAB != auth.EABOff:
+		return directory, ""
+	case a.acme.EAB != auth.EABOff:
+		return a.publicURL + "/acme/directory", ""
+	default:
+		return directory, "no directory looks at this key now: eab is off for the organisation " + org.Slug +
+			" and for /acme/directory, and accounts are made as if there were no key; set eab to optional or required first"
+	}
 }
 
 func (a *admin) eabGet(caller auth.Caller, r *http.Request) (any, error) {
