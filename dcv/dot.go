@@ -17,9 +17,12 @@ import (
 
 const (
 	dotScheme = "tls://"
-	dotPort   = "853"            // RFC 7858, 3.1
-	dotConns  = 32               // connections to one server, busy or idle; further exchanges wait for one
-	dotIdle   = 10 * time.Second // an idle connection older than this is not used again
+	dotPort   = "853" // RFC 7858, 3.1
+	// dotConns is how many connections to one server there may be, busy or idle; further exchanges wait for one, and what
+	// waits too long has failed. It is more than MaxConcurrent validations need by default, so that those of one account,
+	// whose name servers never answer, leave some for everybody else.
+	dotConns = 320
+	dotIdle  = 10 * time.Second // an idle connection older than this is not used again
 	// dotStrays is how many messages that answer nothing we asked a connection may bring. Nobody else speaks on it, so the
 	// server is broken.
 	dotStrays = 8
@@ -208,6 +211,10 @@ func (s *dotServer) put(conn *dotConn, clean bool) {
 	conn.last = time.Now()
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	for len(s.idle) > 0 && time.Since(s.idle[0].last) >= dotIdle { // of a peak; no longer used since
+		_ = s.idle[0].NetConn().Close()
+		s.idle = s.idle[1:]
+	}
 	if clean && !s.closed {
 		s.idle = append(s.idle, conn)
 		return

@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -223,6 +224,32 @@ func TestDoTBounded(t *testing.T) {
 	canceled, stop := context.WithCancel(t.Context())
 	stop()
 	if _, _, how := w.v.resolver.addresses(canceled, testName, DNSSECOff); how.result != resultCanceled {
+		t.Errorf("result %s", how.result)
+	}
+}
+
+// As many lookups as one account may have under way do not keep others waiting, however slow their name servers are: what
+// waits too long for a connection would count as a name that cannot be resolved.
+func TestDoTSlowNamesKeepNobodyWaiting(t *testing.T) {
+	w := dotWorld(t, func(c *Config) { c.Resolver.TryTimeout = time.Minute })
+	ctx, cancel := context.WithCancel(t.Context())
+	var slow sync.WaitGroup
+	defer slow.Wait()
+	defer cancel()
+	const name, lookups = "slow.example.org", 128
+	w.dns.Break(name, 0, testca.DNSFault{Delay: time.Minute})
+	for range lookups {
+		slow.Go(func() { w.v.resolver.addresses(ctx, name, DNSSECOff) })
+	}
+	for end := time.Now().Add(20 * time.Second); len(w.dns.Queries()) < 2*min(lookups, dotConns); {
+		if time.Now().After(end) {
+			t.Fatalf("%d questions were asked", len(w.dns.Queries()))
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+	bounded, stop := context.WithTimeout(t.Context(), 10*time.Second)
+	defer stop()
+	if _, _, how := w.v.resolver.addresses(bounded, testName, DNSSECOff); how.result != resultNoError {
 		t.Errorf("result %s", how.result)
 	}
 }
