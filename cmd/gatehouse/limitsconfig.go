@@ -122,6 +122,9 @@ func (c *fileConfig) limits(log *slog.Logger) (acme.Limits, error) {
 		if err != nil {
 			return l, c.source.at(fmt.Sprintf("limits.except[%d]", i), fmt.Errorf("%q is no address range; write for example 192.0.2.7/32", text))
 		}
+		if p.Addr().Is4In6() { // addresses are compared as IPv4, so such a range would hold none
+			return l, c.source.at(fmt.Sprintf("limits.except[%d]", i), fmt.Errorf("%q is an IPv4 address in IPv6; write it as IPv4, for example 192.0.2.7/32", text))
+		}
 		l.Except = append(l.Except, p)
 	}
 	given.Address.Requests.replace(&l.AddressRequests)

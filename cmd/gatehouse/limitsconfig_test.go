@@ -85,6 +85,7 @@ func TestLimitsConfigFaults(t *testing.T) {
 		{"limits: {help: ca.example.com}\n", "9:16", `the page for people is no URL; .*`},
 		{"limits: {help: 'https://ca.example.com/>;x'}\n", "9:16", `the page for people is no URL; .*`},
 		{"limits: {except: [192.0.2.7]}\n", "9:19", `"192.0.2.7" is no address range; write for example 192.0.2.7/32`},
+		{"limits: {except: ['::ffff:192.0.2.7/128']}\n", "9:19", `"::ffff:192.0.2.7/128" is an IPv4 address in IPv6; write it as IPv4, .*`},
 		{"limits: {organisations: {main: {per_address: {}}}}\n", "9:33", `"per_address" is not known here; the words are per_account, per_organisation, per_domain`},
 	} {
 		_, err := limitsOf(t, fault.words, io.Discard)
