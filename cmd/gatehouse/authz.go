@@ -49,7 +49,8 @@ type authzListCmd struct {
 // query is the command's flags as authzList reads them.
 func (c *authzListCmd) query() url.Values {
 	q := url.Values{"limit": {strconv.Itoa(c.Limit)}}
-	account := c.Account[strings.LastIndexByte(strings.TrimSuffix(c.Account, "/"), '/')+1:]
+	account := strings.TrimSuffix(c.Account, "/")
+	account = account[strings.LastIndexByte(account, '/')+1:]
 	for name, value := range map[string]string{"name": c.Name, "account": account, "org": c.Org, "after": c.After} {
 		if value != "" {
 			q.Set(name, value)

@@ -170,3 +170,13 @@ func TestRecordInWords(t *testing.T) {
 		t.Errorf("%q", b.String())
 	}
 }
+
+func TestAuthzListAccount(t *testing.T) {
+	t.Parallel()
+	const id = "jGoZQqFbk__3NqNfYt9KOQ"
+	for _, given := range []string{id, "https://ca.example.com/acme/r/account/" + id, "https://ca.example.com/acme/r/account/" + id + "/"} {
+		if got := (&authzListCmd{Account: given}).query().Get("account"); got != id {
+			t.Errorf("%s: %q", given, got)
+		}
+	}
+}
