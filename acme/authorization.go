@@ -28,6 +28,9 @@ type Authorization struct {
 	Created    time.Time
 	Expires    time.Time // while pending: when it lapses; once valid: when it can no longer be used
 	Challenges []Challenge
+	// Domain is the proof of a domain by which it was born valid, so that it has no challenges (RFC 8555, 7.1.6 begins at any
+	// status); nil of others. Issuance reads it anew.
+	Domain *policy.Proven
 
 	Deactivated time.Time // zero: not given up. There is no way back (RFC 8555, 7.5.2)
 
@@ -78,9 +81,9 @@ func (a *Authorization) Status(now time.Time) Status {
 	switch {
 	case !a.Deactivated.IsZero():
 		return StatusDeactivated
-	case a.proven() != nil && lapsed:
+	case a.proof() != nil && lapsed:
 		return StatusExpired
-	case a.proven() != nil:
+	case a.proof() != nil:
 		return StatusValid
 	case a.failed() != nil || lapsed:
 		return StatusInvalid
@@ -99,6 +102,17 @@ func (c *Challenge) Status() Status {
 		return StatusProcessing
 	}
 	return StatusPending
+}
+
+// proof is what gives the account authority, whosever it is, or nil.
+func (a *Authorization) proof() *policy.Proven {
+	if a.Domain != nil {
+		return a.Domain
+	}
+	if c := a.proven(); c != nil {
+		return &policy.Proven{Proof: *c.Proof, Org: int32(a.Org), Account: string(a.Account)}
+	}
+	return nil
 }
 
 // proven is the challenge that was met, or nil.

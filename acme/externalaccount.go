@@ -8,6 +8,7 @@ import (
 
 	"github.com/gatehouse-ca/gatehouse/acme/jws"
 	"github.com/gatehouse-ca/gatehouse/auth"
+	"github.com/gatehouse-ca/gatehouse/identifier"
 	"github.com/gatehouse-ca/gatehouse/policy"
 	"github.com/gatehouse-ca/gatehouse/problem"
 )
@@ -27,12 +28,20 @@ type Binding struct {
 	Restriction policy.Restriction // the key's, as it was then
 }
 
-// restriction is what the account may ask for at most.
-func (a *Account) restriction() policy.Restriction {
+// Restriction is what the account may ask for at most.
+func (a *Account) Restriction() policy.Restriction {
 	if a.Binding == nil {
 		return policy.Restriction{}
 	}
 	return a.Binding.Restriction
+}
+
+// checkNames holds what an account asks for to its binding, and to the name rules of its organisation.
+func (s *Server) checkNames(a *Account, names []identifier.Identifier) error {
+	if err := a.Restriction().CheckNames(names); err != nil || s.NameRules == nil {
+		return err
+	}
+	return policy.CheckNames(s.NameRules(a.Org), names)
 }
 
 // bound is a newAccount request that was bound by a key: the key as it was read, and how to find it again.

@@ -57,6 +57,7 @@ type registrar struct {
 	requests []ra.Request
 	gate     chan struct{} // if not nil, signing waits until it is closed
 	refuse   error         // if not nil, the answer to every request
+	waits    bool          // an enrollment waits for approval
 	fail     *ra.Failure   // if not nil, what becomes of an enrollment instead of a certificate
 }
 
@@ -85,6 +86,11 @@ func (r *registrar) Submit(ctx context.Context, caller auth.Caller, req ra.Reque
 	if err := r.store.begin(req.Begin(e.ID).(*OrderBegun), e); err != nil {
 		return nil, err
 	}
+	if r.waits {
+		e.Phase, e.Holder = ra.Waiting, req.Holder
+		r.store.complete(e, nil)
+		return e, nil
+	}
 	if gate != nil {
 		select {
 		case <-gate:
@@ -98,6 +104,18 @@ func (r *registrar) Submit(ctx context.Context, caller auth.Caller, req ra.Reque
 		return e, nil
 	}
 	return r.sign(e, caller, csr)
+}
+
+func (r *registrar) Proceed(_ context.Context, e *ra.Enrollment) (*ra.Enrollment, error) {
+	if r.refuse != nil {
+		return nil, r.refuse
+	}
+	csr, err := policy.ParseCSR(e.CSR)
+	if err != nil {
+		return nil, err
+	}
+	next := *e
+	return r.sign(&next, auth.Caller{Principal: e.Requester, Org: e.Org}, csr)
 }
 
 func (r *registrar) sign(e *ra.Enrollment, caller auth.Caller, csr *policy.CSR) (*ra.Enrollment, error) {

@@ -221,13 +221,13 @@ func (s *Server) startIssuance(req *signed, facts Facts, csr []byte) (*issuance,
 		return nil, errManyIssuances
 	}
 	i := &issuance{csr: csr, done: make(chan struct{})}
-	caller, restriction := req.account.Caller(), req.account.restriction()
+	caller, restriction := req.account.Caller(), req.account.Restriction()
 	begun := *order // the store writes into it while the answer may be reading the order
 	started := s.Work.Go("acme-finalize", submitTime, func(ctx context.Context) {
 		defer f.leave(begun.ID, begun.Account, i)
 		i.enrollment, i.err = s.Registrar.Submit(ctx, caller, ra.Request{
 			Door: ra.DoorACME, Profile: order.Profile, ProfileHash: order.ProfileHash,
-			Names: order.Names, CSR: csr, Proofs: order.proofs(facts), Restriction: restriction, Replaces: order.replaced(), Requested: order.Requested,
+			Names: order.Names, CSR: csr, Proofs: order.proofs(facts), Restriction: restriction, Replaces: order.replaced(), Requested: order.Requested, Holder: string(order.ID),
 			Begin: func(id ra.ID) any {
 				return &OrderBegun{Order: &begun, Enrollment: id, Authorizations: facts.Authorizations}
 			},

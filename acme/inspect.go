@@ -37,6 +37,22 @@ type ListedFailure struct {
 	Authorization *Authorization // nil: its record is gone
 }
 
+// Account reads an account for an operator. It is NotFound for everybody else, and if there is none.
+func (s *Server) Account(ctx context.Context, caller auth.Caller, id AccountID) (*Account, error) {
+	absent := problem.New(problem.NotFound, "there is no ACME account %q", id)
+	if !caller.Operator || id == "" {
+		return nil, absent
+	}
+	found, err := s.reread(ctx, Admission{Account: id})
+	switch {
+	case err != nil:
+		return nil, err
+	case found.Account == nil:
+		return nil, absent
+	}
+	return found.Account, nil
+}
+
 // Failures lists failed authorizations for people: of the caller's own organisation, or for an operator of any. Errors are
 // *problem.Error.
 func (s *Server) Failures(ctx context.Context, caller auth.Caller, q FailureQuery) (FailureList, error) {

@@ -37,7 +37,7 @@ func (s *Server) newAuthz(ctx context.Context, req *signed) (*reply, error) {
 	one := orderRequest{Identifiers: []wireIdentifier{*in.Identifier}}
 	names, err := one.names(profile)
 	if err == nil {
-		err = req.account.restriction().CheckNames(names)
+		err = s.checkNames(req.account, names)
 	}
 	if err != nil {
 		return nil, err
@@ -46,10 +46,13 @@ func (s *Server) newAuthz(ctx context.Context, req *signed) (*reply, error) {
 	if err != nil {
 		return nil, err
 	}
-	now := s.now()
-	a := usable[0]
-	if !a.serves(names[0], req.account, profile, now) {
-		a = newAuthorization(req.account, profile, names[0], now, now.Add(s.AuthorizationLifetime))
+	domains, err := s.domainProofs(ctx, req.account, profile, names)
+	if err != nil {
+		return nil, err
+	}
+	_, all, fresh := s.plan(req.account, profile, names, usable, domains)
+	a := all[0]
+	if len(fresh) > 0 {
 		if err := s.Store.CreateAuthorization(ctx, a); err != nil {
 			return nil, err
 		}

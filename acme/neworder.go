@@ -64,7 +64,7 @@ func (s *Server) newOrder(ctx context.Context, req *signed) (*reply, error) {
 	}
 	names, err := in.names(profile)
 	if err == nil {
-		err = req.account.restriction().CheckNames(names)
+		err = s.checkNames(req.account, names)
 	}
 	if err != nil {
 		return nil, err
@@ -81,7 +81,11 @@ func (s *Server) newOrder(ctx context.Context, req *signed) (*reply, error) {
 	if err != nil {
 		return nil, err
 	}
-	order, all, fresh := s.plan(req.account, profile, names, usable)
+	domains, err := s.domainProofs(ctx, req.account, profile, names)
+	if err != nil {
+		return nil, err
+	}
+	order, all, fresh := s.plan(req.account, profile, names, usable, domains)
 	order.Replaces = replaces
 	order.asksFor(asked)
 	if err := s.Store.CreateOrder(ctx, order, fresh); err != nil {
@@ -153,7 +157,7 @@ func refusal(parts []problem.Part, of int) error {
 }
 
 // plan is the order and all its authorizations, in the sequence of names, of which fresh are new.
-func (s *Server) plan(account *Account, profile *policy.Profile, names []identifier.Identifier, usable []*Authorization) (o *Order, all, fresh []*Authorization) {
+func (s *Server) plan(account *Account, profile *policy.Profile, names []identifier.Identifier, usable []*Authorization, domains []*policy.Proven) (o *Order, all, fresh []*Authorization) {
 	now := s.now()
 	o = &Order{
 		ID: OrderID(newID()), Account: account.ID, Org: account.Org,
@@ -166,7 +170,11 @@ func (s *Server) plan(account *Account, profile *policy.Profile, names []identif
 		if i < len(usable) {
 			a = usable[i]
 		}
-		if !a.serves(name, account, profile, now) {
+		switch {
+		case i < len(domains) && domains[i] != nil:
+			a = bornValid(account, profile, name, *domains[i], now, now.Add(s.AuthorizationLifetime))
+			fresh = append(fresh, a)
+		case !a.serves(name, account, profile, now):
 			a = newAuthorization(account, profile, name, now, now.Add(s.AuthorizationLifetime))
 			fresh = append(fresh, a)
 		}

@@ -42,6 +42,9 @@ type Order struct {
 // alone decides: neither the order's expiry nor an authorization's takes a certificate back.
 func (o *Order) Status(now time.Time, f Facts) Status {
 	if o.Enrollment != 0 {
+		if o.overtaken(f.Enrollment) {
+			return StatusInvalid
+		}
 		return enrolled(f.Enrollment)
 	}
 	if !now.Before(o.Expires) || len(f.Authorizations) != len(o.Authzs) {
@@ -85,7 +88,7 @@ func enrolled(e *ra.Enrollment) Status {
 		return StatusInvalid
 	}
 	switch e.Phase {
-	case ra.Requested:
+	case ra.Requested, ra.Waiting, ra.Approved:
 		return StatusProcessing
 	case ra.Issued, ra.Revoked:
 		return StatusValid
@@ -98,6 +101,12 @@ func enrolled(e *ra.Enrollment) Status {
 // if time alone made it invalid.
 func (o *Order) failure(f Facts) *problem.Error {
 	if o.Enrollment != 0 {
+		if o.overtaken(f.Enrollment) {
+			return errOvertaken
+		}
+		if f.Enrollment != nil && f.Enrollment.Phase == ra.Declined {
+			return problem.New(problem.Unauthorized, "the request was declined: %s", f.Enrollment.Failure.Detail)
+		}
 		if f.Enrollment != nil && f.Enrollment.Failure != nil {
 			return problem.New(f.Enrollment.Failure.Kind, "%s", f.Enrollment.Failure.Detail)
 		}
@@ -124,8 +133,8 @@ func (o *Order) failure(f Facts) *problem.Error {
 func (o *Order) proofs(f Facts) []policy.Proven {
 	proofs := make([]policy.Proven, 0, len(f.Authorizations))
 	for _, a := range f.Authorizations {
-		if c := a.proven(); c != nil {
-			proofs = append(proofs, policy.Proven{Proof: *c.Proof, Org: int32(a.Org), Account: string(a.Account)})
+		if p := a.proof(); p != nil {
+			proofs = append(proofs, *p)
 		}
 	}
 	return proofs

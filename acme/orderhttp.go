@@ -6,6 +6,7 @@ import (
 
 	"github.com/gatehouse-ca/gatehouse/identifier"
 	"github.com/gatehouse-ca/gatehouse/problem"
+	"github.com/gatehouse-ca/gatehouse/ra"
 )
 
 // ordersPage is how many orders one page of an account's list holds.
@@ -65,6 +66,9 @@ func (s *Server) renderOrder(o *Order, f Facts) *reply {
 		w.Certificate = s.links.to(target{resource: resCertificate, certificate: &id})
 	case StatusProcessing: // RFC 8555, 7.4
 		rep.retryAfter = pollAfter
+		if f.Enrollment.Phase == ra.Waiting {
+			rep.retryAfter = waitAfter
+		}
 	case StatusInvalid:
 		if e := o.failure(f); e != nil {
 			w.Error = renderProblem(e)
@@ -88,6 +92,9 @@ func (s *Server) order(ctx context.Context, req *signed) (*reply, error) {
 				return nil, err
 			}
 		}
+	}
+	if facts, err = s.issueApproved(ctx, req.order, facts); err != nil {
+		return nil, err
 	}
 	return s.renderOrder(req.order, facts), nil
 }

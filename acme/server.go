@@ -14,6 +14,7 @@ import (
 	"github.com/gatehouse-ca/gatehouse/auth"
 	"github.com/gatehouse-ca/gatehouse/ca"
 	"github.com/gatehouse-ca/gatehouse/dcv"
+	"github.com/gatehouse-ca/gatehouse/identifier"
 	"github.com/gatehouse-ca/gatehouse/internal/work"
 	"github.com/gatehouse-ca/gatehouse/policy"
 	"github.com/gatehouse-ca/gatehouse/problem"
@@ -25,6 +26,9 @@ type Registrar interface {
 	// Submit asks for a certificate and waits for it. An error means that nothing was recorded; Conflict, that the order
 	// had moved on. An enrollment that is still requested will be finished in the background.
 	Submit(ctx context.Context, caller auth.Caller, req ra.Request) (*ra.Enrollment, error)
+	// Proceed has the certificate of an approved enrollment made, and gives it back as it then stands. One that is not in phase
+	// Approved stays as it is.
+	Proceed(ctx context.Context, e *ra.Enrollment) (*ra.Enrollment, error)
 	// Revoke revokes a certificate that the caller asked for.
 	Revoke(ctx context.Context, caller auth.Caller, rev ra.Revocation) error
 	// RevokeByControl revokes a certificate of the caller's organisation for whoever, as controls says, controls its names.
@@ -37,6 +41,12 @@ type Registrar interface {
 // error is a *problem.Error.
 type Validator interface {
 	Check(ctx context.Context, req dcv.Request) (*dcv.Proof, *dcv.Record, error)
+}
+
+// Domains finds proofs of domains (ra.Domains): for each name that of one which lets the requester have it under the profile at
+// a time, or nil.
+type Domains interface {
+	Proofs(ctx context.Context, profile *policy.Profile, r policy.Requester, names []identifier.Identifier, at time.Time) ([]*policy.Proven, error)
 }
 
 // Journal is the audit journal as this door needs it: durable on return, or an error and then the request fails.
@@ -54,6 +64,9 @@ type Config struct {
 	DefaultProfile string // the one a directory serves whose URL names none
 	// Allowed says whether an organisation may use a profile.
 	Allowed func(org auth.OrgID, profile string) bool
+	// NameRules gives the rules about names that an organisation is held to, its own and those from above. Nil: nobody has
+	// any.
+	NameRules func(org auth.OrgID) []policy.NameRules
 	// Issuers names every issuer whose certificates can be downloaded and revoked here, Chain gives one's certificates as
 	// PEM: its own first, each certified by the next.
 	Issuers []string
@@ -65,6 +78,7 @@ type Config struct {
 	Store     Store
 	Registrar Registrar
 	Validator Validator
+	Domains   Domains // proofs of domains; nil: there are none
 	Journal   Journal
 	Work      *work.Group // runs what outlives a request
 

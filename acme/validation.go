@@ -2,7 +2,6 @@ package acme
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"log/slog"
 	"sync"
@@ -206,21 +205,7 @@ func inconclusive(k problem.Kind) bool {
 const maxRecord = 16 << 10
 
 // encodeRecord is the record with as many entries in its lists as fit.
-func encodeRecord(record *dcv.Record) []byte {
-	if record == nil {
-		return nil
-	}
-	for n := 64; n > 0; n /= 2 {
-		encoded, err := json.Marshal(record.Shortened(n))
-		if err != nil {
-			return nil // cannot happen: a record is made of texts, numbers, times and addresses
-		}
-		if len(encoded) <= maxRecord {
-			return encoded
-		}
-	}
-	return nil // one entry of each list has some KiB at the most
-}
+func encodeRecord(record *dcv.Record) []byte { return record.Encoded(maxRecord) }
 
 // postpone leaves a validation that could not be carried out to the sweep, with a note of what hindered it. v.mu is held.
 func (s *Server) postpone(ctx context.Context, v *validation, record *dcv.Record, cause error) error {

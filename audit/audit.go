@@ -45,18 +45,28 @@ const (
 	OrgEdited     Kind = "org-edited"     // the same after a change; may repeat what was said
 	EABKeyMade    Kind = "eab-key-made"   // a key for external account binding: Org, Data (the whole key, its MAC key sealed), Detail (its id)
 	EABKeyEdited  Kind = "eab-key-edited" // the same after a change; may repeat what was said
-	AuthzGivenUp  Kind = "authz-given-up" // an ACME authorization was deactivated: Account, Data (which, and when); may repeat
+	// A principal, with its roles and credentials, was made: Org (its home), Data (the whole principal: of credentials the
+	// hashes of high-entropy secrets, of the password the hash, sealed), Detail (its login, and what was done).
+	PrincipalMade   Kind = "principal-made"
+	PrincipalEdited Kind = "principal-edited" // the same after a change; may repeat what was said
+	DomainChanged   Kind = "domain-changed"   // a domain of an organisation: Org (its owner), Data (the whole domain), Detail (its name, and what was done); may repeat
+	AuthzGivenUp    Kind = "authz-given-up"   // an ACME authorization was deactivated: Account, Data (which, and when); may repeat
 
 	// An operator said when a certificate should be renewed, or took that back: Enrollment, Issuer, Serial, Data (the window,
 	// the explanation and when it was said), Detail (the explanation's URL); and the certificate, as Revoked has it.
 	RenewalSuggested Kind = "renewal-suggested"
+
+	// Somebody consented to a request, or ended it: Enrollment, Profile, Requester, Names, Content, Detail (the message). May
+	// repeat what was said.
+	Approved Kind = "approved"
+	Declined Kind = "declined"
 )
 
 // Event is one entry before it is chained. It carries no secret. Fields that a kind does not name stay zero.
 type Event struct {
 	Kind       Kind      `json:"kind"`
 	At         time.Time `json:"at"`                   // UTC
-	Actor      string    `json:"actor"`                // "acme:<account>", "uid:<number>", "system"
+	Actor      string    `json:"actor"`                // "acme:<account>", "user:<number>", "uid:<number>", "system"
 	Org        int32     `json:"org,omitempty"`        // organisation number
 	Enrollment int64     `json:"enrollment,omitempty"` // enrollment number
 	Account    string    `json:"account,omitempty"`    // ACME account id
@@ -78,4 +88,8 @@ type Event struct {
 	// the entry's own subject. With them the entry alone brings the certificate back: its Signed can be in the journal of another gateway.
 	Requester string    `json:"requester,omitempty"`
 	Issued    time.Time `json:"issued,omitzero"` // UTC
+	// What was approved, as a digest, and the principals who did, in WillSign and Signed of a profile that demands approvals
+	// (none for a free renewal); Content in Approved and Declined.
+	Content   string   `json:"content,omitempty"`
+	Approvers []string `json:"approvers,omitempty"`
 }

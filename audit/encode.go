@@ -42,17 +42,7 @@ func appendEvent(dst []byte, e *Event) ([]byte, error) {
 	dst = appendText(dst, `,"account":`, e.Account)
 	dst = appendText(dst, `,"issuer":`, e.Issuer)
 	dst = appendText(dst, `,"serial":`, e.Serial)
-	for i, name := range e.Names {
-		if i == 0 {
-			dst = append(dst, `,"names":[`...)
-		} else {
-			dst = append(dst, ',')
-		}
-		dst = appendString(dst, name)
-	}
-	if len(e.Names) > 0 {
-		dst = append(dst, ']')
-	}
+	dst = appendList(dst, `,"names":[`, e.Names)
 	dst = appendInt(dst, `,"number":`, e.Number)
 	dst = appendInt(dst, `,"reason":`, int64(e.Reason))
 	if !e.NotAfter.IsZero() {
@@ -73,7 +63,24 @@ func appendEvent(dst []byte, e *Event) ([]byte, error) {
 			return dst, err
 		}
 	}
+	dst = appendText(dst, `,"content":`, e.Content)
+	dst = appendList(dst, `,"approvers":[`, e.Approvers)
 	return append(dst, "}\n"...), nil
+}
+
+func appendList(dst []byte, key string, list []string) []byte {
+	for i, s := range list {
+		if i == 0 {
+			dst = append(dst, key...)
+		} else {
+			dst = append(dst, ',')
+		}
+		dst = appendString(dst, s)
+	}
+	if len(list) > 0 {
+		dst = append(dst, ']')
+	}
+	return dst
 }
 
 func appendInt(dst []byte, key string, n int64) []byte {

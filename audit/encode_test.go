@@ -28,6 +28,7 @@ func TestEncoding(t *testing.T) {
 			NotAfter: rapid.OneOf(rapid.Just(time.Time{}), moment).Draw(t, "notAfter"),
 			Hash:     raw.Draw(t, "hash"), DER: raw.Draw(t, "der"), Data: raw.Draw(t, "data"), Detail: text.Draw(t, "detail"),
 			Requester: text.Draw(t, "requester"), Issued: rapid.OneOf(rapid.Just(time.Time{}), moment).Draw(t, "issued"),
+			Content: text.Draw(t, "content"), Approvers: rapid.SliceOfN(text, 0, 3).Draw(t, "approvers"),
 		}
 		got, err := appendEvent([]byte("{"), &e)
 		if err != nil {

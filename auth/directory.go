@@ -42,7 +42,8 @@ func NewDirectory(orgs []Org, profiles ...string) (*Directory, error) {
 	d := &Directory{configured: slices.Clone(orgs), profiles: slices.Clone(profiles), log: slog.New(slog.DiscardHandler)}
 	for i := range d.configured {
 		o := &d.configured[i]
-		o.Profiles, o.Configured = slices.Clone(o.Profiles), true
+		*o = *o.clone()
+		o.Configured = true
 		if o.ID <= 0 {
 			return nil, fmt.Errorf("organisations: %q has id %d; give each a number above zero", o.Slug, o.ID)
 		}
@@ -203,6 +204,30 @@ func (d *Directory) Allowed(org OrgID, profile string) bool {
 	t := d.current.Load()
 	o := t.byID[org]
 	return o != nil && t.works(o) == nil && t.allows(o, profile)
+}
+
+// NameRules are an organisation's own rules about names.
+type NameRules struct {
+	Organisation string   // slug
+	Allow, Deny  []string // Org.AllowNames and Org.DenyNames
+}
+
+// NameRules are the rules about names that an organisation is held to: of those above it, from the top, and its own. What
+// has none is left out. That an organisation works, [Directory.Allowed] says.
+func (d *Directory) NameRules(org OrgID) (levels []NameRules) {
+	t := d.current.Load()
+	o := t.byID[org]
+	if o == nil {
+		return nil
+	}
+	above, _ := t.above(o) // without a parent it does not work
+	for _, o := range append([]*Org{o}, above...) {
+		if len(o.AllowNames) > 0 || len(o.DenyNames) > 0 {
+			levels = append(levels, NameRules{o.Slug, o.AllowNames, o.DenyNames})
+		}
+	}
+	slices.Reverse(levels)
+	return levels
 }
 
 // knows reports whether a profile is configured.

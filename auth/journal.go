@@ -25,6 +25,8 @@ type orgEntry struct {
 	Parent   OrgID     `json:"parent,omitempty"`
 	Limited  bool      `json:"limited,omitempty"` // Profiles says all; false: those of its parent
 	Profiles []string  `json:"profiles,omitempty"`
+	Allow    []string  `json:"allowNames,omitempty"`
+	Deny     []string  `json:"denyNames,omitempty"`
 	EAB      string    `json:"eab"`
 	Disabled time.Time `json:"disabled,omitzero"`
 	Created  time.Time `json:"created"`
@@ -35,7 +37,7 @@ type orgEntry struct {
 func orgEvent(kind audit.Kind, o *Org, actor string, at time.Time) (audit.Event, error) {
 	data, err := json.Marshal(orgEntry{
 		Slug: o.Slug, Name: o.Name, Parent: o.Parent, Limited: o.Profiles != nil, Profiles: o.Profiles, EAB: o.EAB.String(),
-		Disabled: o.Disabled, Created: o.Created, Edits: o.Edits,
+		Allow: o.AllowNames, Deny: o.DenyNames, Disabled: o.Disabled, Created: o.Created, Edits: o.Edits,
 	})
 	return audit.Event{Kind: kind, At: at.UTC(), Actor: actor, Org: int32(o.ID), Data: data, Detail: o.Slug}, err
 }
@@ -55,6 +57,7 @@ func OrgFromEvent(e audit.Event) (*Org, error) {
 	}
 	o := &Org{
 		ID: OrgID(e.Org), Slug: entry.Slug, Name: entry.Name, Parent: entry.Parent, EAB: mode, Disabled: entry.Disabled, Created: entry.Created, Edits: entry.Edits,
+		AllowNames: entry.Allow, DenyNames: entry.Deny,
 	}
 	if entry.Limited {
 		o.Profiles = append([]string{}, entry.Profiles...)

@@ -20,6 +20,8 @@ const (
 	maxOrgName = 200
 	// maxProfileList bounds a list of profiles.
 	maxProfileList = 100
+	// maxNameList bounds a list of names and patterns.
+	maxNameList = 100
 )
 
 // Org is a tenant. Values that a [Directory] returned are shared and not to be changed.
@@ -31,6 +33,9 @@ type Org struct {
 	Parent OrgID
 	// Profiles are those that it may use, of those that its parent may; nil: all of them.
 	Profiles []string
+	// AllowNames and DenyNames are names, patterns, addresses and ranges (policy.NameRules) that it, and whatever is below it,
+	// may ask for alone and may not ask for. Both empty: the profiles decide.
+	AllowNames, DenyNames []string
 	// EAB is the mode of /acme/in/{Slug}/directory. Zero, in a configuration: that of its parent, without one EABOff.
 	EAB EABMode
 	// Disabled is since when it, and whatever is below it, does nothing but revoke; zero: it works.
@@ -46,7 +51,7 @@ type Org struct {
 // clone is a copy to change.
 func (o *Org) clone() *Org {
 	c := *o
-	c.Profiles = slices.Clone(o.Profiles)
+	c.Profiles, c.AllowNames, c.DenyNames = slices.Clone(o.Profiles), slices.Clone(o.AllowNames), slices.Clone(o.DenyNames)
 	return &c
 }
 

@@ -104,6 +104,16 @@ func (s *Settler) event(ctx context.Context, note Note) (audit.Event, error) {
 		}
 		return eabEvent(audit.EABKeyEdited, k, actor, s.now())
 	}
+	if note.Principal != 0 {
+		p, err := s.store.Principal(ctx, note.Principal)
+		if problem.Is(err, problem.NotFound) {
+			return audit.Event{}, nil
+		}
+		if err != nil {
+			return audit.Event{}, err
+		}
+		return principalEvent(audit.PrincipalEdited, p, actor, "was found as it is", s.now())
+	}
 	orgs, _, err := s.store.Orgs(ctx)
 	if err != nil {
 		return audit.Event{}, err

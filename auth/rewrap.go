@@ -27,18 +27,76 @@ func (x *ExternalAccounts) SealUse(ctx context.Context) (SealUse, error) {
 // error.
 func CountSealed(ctx context.Context, store Store, sealer *seal.Sealer) (SealUse, error) {
 	use := SealUse{Keys: sealer.Keys(), Under: map[seal.KeyID]int{}}
-	err := eachEABKey(ctx, store, func(k *EABKey) error {
-		id, err := seal.KeyOf(k.Sealed)
+	count := func(what string, sealed []byte) error {
+		id, err := seal.KeyOf(sealed)
 		if err != nil {
-			return problem.Wrap(err, problem.Conflict, "the external account binding key %s: %v", k.ID, err)
+			return problem.Wrap(err, problem.Conflict, "%s: %v", what, err)
 		}
-		if _, known := sealer.Opens(k.Sealed).(*seal.UnknownKeyError); (known || sealer == nil) && use.Under[id] == 0 {
+		if _, known := sealer.Opens(sealed).(*seal.UnknownKeyError); (known || sealer == nil) && use.Under[id] == 0 {
 			use.Unknown = append(use.Unknown, id)
 		}
 		use.Under[id]++
 		return nil
+	}
+	err := eachEABKey(ctx, store, func(k *EABKey) error { return count("the external account binding key "+k.ID, k.Sealed) })
+	if err != nil {
+		return use, err
+	}
+	return use, eachPassword(ctx, store, func(p *Principal) error { return count("the password of "+p.ID.String(), p.Password.Sealed) })
+}
+
+// Rewrap puts the hash of every password under the key that seals, as [ExternalAccounts.Rewrap] does with MAC keys.
+func (x *Principals) Rewrap(ctx context.Context, caller Caller) (changed int, err error) {
+	if err := onlyOperator(caller); err != nil {
+		return 0, err
+	}
+	if x.Sealer == nil {
+		return 0, seal.ErrNoKey
+	}
+	err = eachPassword(ctx, x.Store, func(p *Principal) error {
+		done := false
+		_, err := x.change(ctx, caller, Ref{ID: p.ID}, func(p *Principal) (string, error) {
+			if done = false; p.Password.Sealed == nil {
+				return "", nil
+			}
+			next, anew, err := x.Sealer.Rewrap(ctx, seal.PasswordHash, p.ID.String(), p.Password.Sealed)
+			if err != nil || !anew {
+				return "", err
+			}
+			p.Password.Sealed, done = next, true
+			return "has its password sealed under another key", nil
+		})
+		if done && err == nil {
+			changed++
+		}
+		if _, ok := errors.AsType[*problem.Error](err); err != nil && !ok {
+			return problem.Wrap(err, problem.Conflict, "the password of %s: %v", p.ID, err)
+		}
+		return err
 	})
-	return use, err
+	return changed, err
+}
+
+// eachPassword goes through all principals that have a password.
+func eachPassword(ctx context.Context, store Store, do func(*Principal) error) error {
+	for cursor := ""; ; {
+		list, next, err := store.Principals(ctx, 0, cursor, sealPage)
+		if err != nil {
+			return err
+		}
+		for _, p := range list {
+			if p.Password.Sealed == nil {
+				continue
+			}
+			if err := do(p); err != nil {
+				return err
+			}
+		}
+		if next == "" {
+			return nil
+		}
+		cursor = next
+	}
 }
 
 // Rewrap puts every secret of the store under the key that seals, so that the old keys can be taken out of the configuration.

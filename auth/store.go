@@ -9,7 +9,7 @@ import (
 
 // Store is what this package keeps. Every write is durable on return and a transition: it applies only if what it rests on
 // is as it was read, else it is a Conflict and nothing changes. On success the object passed in carries its new version.
-// Each write of an organisation or a key also leaves a note that the journal may not have it, which Journaled takes away.
+// Each write of an organisation, a key or a principal also leaves a note that the journal may not have it, which Journaled takes away.
 // All methods are safe for concurrent use. Errors are *problem.Error: NotFound, Conflict or Unavailable.
 type Store interface {
 	// OrgsVersion changes with every change of any organisation; zero while there are none. One cheap round trip.
@@ -35,6 +35,8 @@ type Store interface {
 	CreateEABKey(ctx context.Context, k *EABKey) (Note, error)
 	UpdateEABKey(ctx context.Context, k *EABKey) (Note, error)
 
+	PrincipalStore
+
 	// Unjournaled lists notes that were left before a time, at most limit.
 	Unjournaled(ctx context.Context, before time.Time, limit int) ([]Note, error)
 	// Journaled takes a note away.
@@ -43,9 +45,10 @@ type Store interface {
 
 // Note says that an object was changed, and that the journal may not hold that.
 type Note struct {
-	Org    OrgID  // one of the two
-	EABKey string // its ID
-	At     time.Time
+	Org       OrgID  // one of the three
+	EABKey    string // its ID
+	Principal PrincipalID
+	At        time.Time
 }
 
 // Journal is the audit journal as this package needs it: durable on return, or an error.

@@ -19,8 +19,10 @@ type TenantsConfig struct {
 	Directory *Directory // over Store
 	Store     Store
 	Journal   Journal
-	Now       func() time.Time // nil: time.Now
-	Log       *slog.Logger     // nil: discarded
+	// CheckNames refuses lists of names that allow or deny that cannot be read, for whoever wrote them.
+	CheckNames func(allow, deny []string) error
+	Now        func() time.Time // nil: time.Now
+	Log        *slog.Logger     // nil: discarded
 }
 
 // Tenants makes and changes the organisations of the store, on behalf of an operator. What it acknowledged is in store and
@@ -45,6 +47,8 @@ type NewOrg struct {
 	Parent   string   // slug; empty: none
 	Profiles []string // nil: all that its parent may use
 	EAB      EABMode  // zero: its parent's; without one EABOff
+
+	AllowNames, DenyNames []string // as of Org
 }
 
 // OrgEdit is a change of an organisation. What is nil stays.
@@ -53,6 +57,8 @@ type OrgEdit struct {
 	Profiles *[]string // a nil list in it: all that its parent may use
 	EAB      *EABMode
 	Disabled *bool
+
+	AllowNames, DenyNames *[]string // in place of those before
 }
 
 // Add makes an organisation. Errors are Malformed or Conflict with what to change, Unauthorized for a caller who is no
@@ -71,7 +77,8 @@ func (t *Tenants) Add(ctx context.Context, caller Caller, in NewOrg) (Org, error
 		if stored := len(now.all) - len(t.Directory.configured); stored >= MaxOrganisations {
 			return nil, problem.New(problem.Conflict, "there are %d organisations, and a store keeps no more", stored)
 		}
-		o := &Org{Slug: in.Slug, Name: in.Name, Profiles: slices.Clone(in.Profiles), EAB: in.EAB, Created: t.second()}
+		o := &Org{Slug: in.Slug, Name: in.Name, Profiles: slices.Clone(in.Profiles), EAB: in.EAB, Created: t.second(),
+			AllowNames: slices.Clone(in.AllowNames), DenyNames: slices.Clone(in.DenyNames)}
 		if in.Parent != "" {
 			parent := now.bySlug[in.Parent]
 			if parent == nil {
@@ -125,12 +132,18 @@ func (t *Tenants) Edit(ctx context.Context, caller Caller, slug string, edit Org
 		if edit.EAB != nil {
 			o.EAB = *edit.EAB
 		}
+		if edit.AllowNames != nil {
+			o.AllowNames = slices.Clone(*edit.AllowNames)
+		}
+		if edit.DenyNames != nil {
+			o.DenyNames = slices.Clone(*edit.DenyNames)
+		}
 		if edit.Disabled != nil && *edit.Disabled != !o.Disabled.IsZero() {
 			if o.Disabled = (time.Time{}); *edit.Disabled {
 				o.Disabled = t.second()
 			}
 		}
-		if edit.Profiles != nil || edit.Name != nil || edit.EAB != nil {
+		if edit != (OrgEdit{Disabled: edit.Disabled}) {
 			if err := t.check(now, o); err != nil {
 				return nil, err
 			}
@@ -154,12 +167,26 @@ func (t *Tenants) check(now *tree, o *Org) error {
 	if _, known := eabModes[o.EAB]; !known {
 		return problem.New(problem.Malformed, "eab: the mode is none of off, optional and required")
 	}
+	if err := t.checkNames(o); err != nil {
+		return err
+	}
 	return checkProfiles(o.Profiles, t.Directory.knows, func(p string) error {
 		if parent := now.byID[o.Parent]; o.Parent != 0 && (parent == nil || !now.allows(parent, p)) {
 			return problem.New(problem.Malformed, "profile %q: the organisation above may not use it", p)
 		}
 		return nil
 	})
+}
+
+// checkNames holds an organisation's rules about names to form.
+func (t *Tenants) checkNames(o *Org) error {
+	if n := max(len(o.AllowNames), len(o.DenyNames)); n > maxNameList {
+		return problem.New(problem.Malformed, "a list of names has %d entries; at most %d can be; write patterns", n, maxNameList)
+	}
+	if err := t.CheckNames(o.AllowNames, o.DenyNames); err != nil {
+		return problem.Wrap(err, problem.Malformed, "%v", err)
+	}
+	return nil
 }
 
 // checkProfiles holds a list of profiles to those that are configured, each once, and to a rule.

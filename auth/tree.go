@@ -149,13 +149,3 @@ func (t *tree) allows(o *Org, profile string) bool {
 	}
 	return true
 }
-
-// children are the organisations below one.
-func (t *tree) children(id OrgID) (list []*Org) {
-	for _, o := range t.all {
-		if o.Parent == id {
-			list = append(list, o)
-		}
-	}
-	return list
-}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/gatehouse-ca/gatehouse/audit"
 	"github.com/gatehouse-ca/gatehouse/auth"
+	"github.com/gatehouse-ca/gatehouse/policy"
 	"github.com/gatehouse-ca/gatehouse/problem"
 	"github.com/gatehouse-ca/gatehouse/seal"
 	"github.com/gatehouse-ca/gatehouse/storage"
@@ -93,7 +94,9 @@ func (w *world) open(orgs ...auth.Org) {
 	w.directory, err = fixed.Open(w.t.Context(), w.db, nil)
 	must(w.t, err)
 	clock := func() time.Time { return w.now }
-	w.tenants = auth.NewTenants(auth.TenantsConfig{Directory: w.directory, Store: w.db, Journal: w.journal, Now: clock})
+	w.tenants = auth.NewTenants(auth.TenantsConfig{Directory: w.directory, Store: w.db, Journal: w.journal, Now: clock, CheckNames: func(allow, deny []string) error {
+		return policy.NameRules{Allow: allow, Deny: deny}.Check()
+	}})
 	w.external = auth.NewExternalAccounts(auth.ExternalAccountsConfig{
 		Store: w.db, Sealer: w.sealer, Journal: w.journal, Directory: w.directory, Now: clock,
 		CheckNames: func(patterns []string) error {

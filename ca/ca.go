@@ -47,6 +47,9 @@ type Intent struct {
 	Profile     string
 	ProfileHash string
 	Opened      time.Time
+	// Content and Approvers are the decision's, for the journal alone: the certificate's record does not have them.
+	Content   string
+	Approvers []string
 }
 
 // Certificate is what became of an intent.

@@ -63,11 +63,13 @@ func (a *Authority) completeEntry(ctx context.Context, word audit.Event) (bool, 
 		// Without a record the process died before the intent's commit, or the store lost it meanwhile; the entry is what puts
 		// the serial on the CRL at the next replay.
 		end.Kind, end.Names, end.Door, end.Profile, end.ProfileHash = audit.Abandoned, nil, "", "", ""
+		end.Content, end.Approvers = "", nil
 	case err != nil:
 		return false, err
 	case c.State == Issued && word.Kind == audit.WillSign:
 		end = eventFor(audit.Signed, c.Intent)
 		end.DER, end.Names = c.DER, word.Names
+		end.Content, end.Approvers = word.Content, word.Approvers
 	default:
 		return false, nil
 	}

@@ -126,6 +126,7 @@ func (n *issuance) prepare(req Request) (err error) {
 		Issuer: n.is.Name, Serial: serial, TBSHash: sha256.Sum256(n.tbs), Names: n.decision.Names,
 		NotBefore: n.decision.NotBefore, NotAfter: n.decision.NotAfter, Requester: n.decision.Requester,
 		Profile: req.Profile.Name(), ProfileHash: req.Profile.Hash(), Opened: n.a.second(),
+		Content: n.decision.Content, Approvers: n.decision.Approvers,
 	}
 	return nil
 }
@@ -210,7 +211,7 @@ func (n *issuance) begin(ctx context.Context, req Request) error {
 	switch {
 	case stored == nil && journaled == nil:
 		return nil
-	case problem.Is(stored, problem.Conflict):
+	case problem.Is(stored, problem.Conflict), problem.Is(stored, problem.RateLimited): // a state moved on; a quota was used up
 		// Nothing was changed, so there is nothing of ours to abandon: an open intent under this serial would be
 		// somebody else's. Nothing was signed either; the journal's entry gets its end.
 		n.a.closeEntry(ctx, n.intent)
@@ -322,6 +323,7 @@ func eventFor(kind audit.Kind, in Intent) audit.Event {
 	}
 	if kind != audit.Abandoned {
 		e.Door, e.Profile, e.ProfileHash = in.Requester.Door, in.Profile, in.ProfileHash
+		e.Content, e.Approvers = in.Content, in.Approvers
 	}
 	for _, name := range in.Names {
 		e.Names = append(e.Names, name.Value())

@@ -115,6 +115,7 @@ func (a *Authority) conclude(ctx context.Context, in Intent, signing bool) error
 	case c.State == Abandoned:
 		return a.journalAbandoned(ctx, in)
 	}
+	c.Intent.Content, c.Intent.Approvers = in.Content, in.Approvers
 	e := eventFor(audit.Signed, c.Intent)
 	e.DER = c.DER
 	return a.append(ctx, e)

@@ -21,7 +21,24 @@ const (
 	HTTP01    Method = "http-01"     // RFC 8555, 8.3; addresses by RFC 8738, 4
 	DNS01     Method = "dns-01"      // RFC 8555, 8.4
 	TLSALPN01 Method = "tls-alpn-01" // RFC 8737; addresses by RFC 8738, 5
+
+	// The methods of domains and of doors other than ACME. Their words begin with "ca-", as RFC 8657, section 4 has it for those
+	// of no registry, so that a CAA record can name them in its validationmethods.
+	HTTPFile  Method = "ca-http-file"  // a file at /.well-known/pki-validation/ (Baseline Requirements 3.2.2.4.18)
+	HTTPSFile Method = "ca-https-file" // the same, first asked for by HTTPS
+	DNSTXT    Method = "ca-dns-txt"    // a TXT record at a label in front of the name (Baseline Requirements 3.2.2.4.7)
+	DNSCNAME  Method = "ca-dns-cname"  // a CNAME record there (the same)
 )
+
+// Publication is what those of [HTTPFile], [HTTPSFile], [DNSTXT] and [DNSCNAME] look for.
+type Publication struct {
+	// Place is where: the file's name, of letters, digits, hyphens, underscores and dots, which must not tell the value; or one DNS
+	// label that begins with an underscore, in front of the name.
+	Place string
+	// Value is what: at least 128 random bits, or a hash of a CSR. A file's lines are separated by "\n", and the white space at its
+	// end is not compared; a CNAME's target is a DNS name without a final dot.
+	Value string
+}
 
 // Proof is evidence that control of an identifier was validated once.
 type Proof struct {
@@ -46,6 +63,7 @@ type Request struct {
 	Identifier       identifier.Identifier // a wildcard is refused by all but DNS01, an address by DNS01
 	Token            string                // RFC 8555, 8.1: base64url, at least 128 bits
 	KeyAuthorization string                // RFC 8555, 8.1
+	Publication      Publication           // instead of both, for the methods that have one
 	// Private lists the special-purpose ranges the profile opens for validation, on top of global addresses. Loopback,
 	// link-local, multicast and the clouds' metadata addresses stay shut whatever it says (Config.AllowLoopback is for
 	// throw-away gateways).

@@ -18,7 +18,11 @@ import (
 // http01 fetches the key authorization (RFC 8555, 8.3), following redirects. Every hop looks its host up once, checks
 // the addresses and connects to one that passed.
 func (v *Validator) http01(ctx context.Context, req Request, rec *Record) (*Proof, *problem.Error) {
-	t := v.ports.firstTarget(req.Identifier, req.Token)
+	return v.walk(ctx, v.ports.firstTarget(req.Identifier, req.Token), req, rec)
+}
+
+// walk follows redirects from t to the response that decides.
+func (v *Validator) walk(ctx context.Context, t target, req Request, rec *Record) (*Proof, *problem.Error) {
 	visited := []string{t.url.String()}
 	for {
 		rec.Hops = append(rec.Hops, Hop{URL: t.url.String()})
@@ -63,7 +67,7 @@ func (v *Validator) visit(ctx context.Context, t target, req Request, rec *Recor
 		return response{}, failed
 	}
 	start := time.Now()
-	resp, err := v.fetcher.get(ctx, conn, t, bodyLimit(req.KeyAuthorization), func() { hop.Answered = time.Since(start) })
+	resp, err := v.fetcher.get(ctx, conn, t, bodyLimit(req.content()), func() { hop.Answered = time.Since(start) })
 	hop.Status = resp.status
 	if err != nil {
 		return response{}, rec.exchangeFailed(err, t, hop)
@@ -197,7 +201,7 @@ func (r *Record) exchangeFailed(err error, t target, hop *Hop) *problem.Error {
 		return r.failFor(broken.err, problem.TLS, "Mend the server's TLS, or answer over plain HTTP without a redirect",
 			"no TLS session with %s for %s: %s", hop.Dialled, t.url, broken.what)
 	case broken.err == nil:
-		return r.fail(problem.IncorrectResponse, "Let the server answer with the key authorization and nothing else",
+		return r.fail(problem.IncorrectResponse, "Let the server answer with "+r.wanted()+" and nothing else",
 			"%s at %s: %s", t.url, hop.Dialled, broken.what)
 	default:
 		return r.failFor(broken.err, problem.Connection, "Look at the server and what stands in front of it",
@@ -228,6 +232,9 @@ func (v *Validator) judge(resp response, req Request, rec *Record, hop *Hop) (*P
 	if resp.status != http.StatusOK {
 		return nil, rec.fail(problem.IncorrectResponse, "Let the server answer the challenge's path with 200",
 			"%s at %s answered with status %s", hop.URL, hop.Dialled, statusText(resp.status))
+	}
+	if req.Method == HTTPFile || req.Method == HTTPSFile {
+		return v.judgeFile(resp, req, rec, hop)
 	}
 	if found := compare(resp.body, resp.more, req.KeyAuthorization); found != "" {
 		return nil, rec.fail(problem.IncorrectResponse, "Publish exactly the key authorization, and see that the name reaches that server",

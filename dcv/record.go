@@ -21,6 +21,7 @@ type Record struct {
 	Omitted int           `json:",omitempty"` // how many entries of all these lists were left out (Shortened)
 
 	insecure bool // an answer was used that no trusted resolver authenticated
+	file     bool // a file is looked for, and no key authorization
 }
 
 // Hop is one request of a validation.
@@ -79,6 +80,14 @@ func (r *Record) failFor(cause error, kind problem.Kind, advice, format string, 
 		detail += ". " + advice
 	}
 	return problem.Wrap(cause, kind, "%s", detail)
+}
+
+// wanted is what a web server should answer with.
+func (r *Record) wanted() string {
+	if r.file {
+		return "the file's content"
+	}
+	return "the key authorization"
 }
 
 // quote makes foreign text safe to show: escaped and at most 200 bytes of it.

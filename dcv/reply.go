@@ -208,6 +208,11 @@ func (r *reply) take(rr dns.RR) {
 		r.texts = append(r.texts, strings.Join(txt.Txt, ""))
 		return
 	}
+	if cname, ok := rr.(*dns.CNAME); ok { // itself what was asked for, so it is not followed
+		r.aliases = append(r.aliases, strings.TrimSuffix(strings.ToLower(cname.Target), "."))
+		r.others++
+		return
+	}
 	switch addr, ok := addressOf(rr); {
 	case ok && len(r.addrs) < maxAddresses:
 		r.addrs = append(r.addrs, addr)

@@ -182,6 +182,17 @@ func (r *Resolver) texts(ctx context.Context, name string, mode DNSSEC) (found [
 	return txt.reply.texts, lookups, txt.outcome()
 }
 
+// target looks up the CNAME record of name (no trailing dot), without following it: where it leads, in lower case without the
+// trailing dot. The result is NOERROR exactly if there is a record; of several, which RFC 1034, 3.6.2 rules out, all are given.
+func (r *Resolver) target(ctx context.Context, name string, mode DNSSEC) (found []string, lookups []Lookup, how outcome) {
+	cname := &ask{name: name + ".", qtype: dns.TypeCNAME, dnssec: mode}
+	lookups = r.resolve(ctx, cname)
+	if how = cname.outcome(); how.result == resultNoError {
+		found = cname.reply.aliases
+	}
+	return found, lookups, how
+}
+
 // resolve asks until every question has a final reply, the rounds are over or ctx ends. All asks have one mode.
 func (r *Resolver) resolve(ctx context.Context, asks ...*ask) []Lookup {
 	lookups := make([]Lookup, 0, len(asks))

@@ -1,6 +1,27 @@
 package dcv
 
-import "slices"
+import (
+	"encoding/json"
+	"slices"
+)
+
+// Encoded is a record as JSON with as many entries in its lists as fit into a number of bytes; nil of no record, or if it does
+// not fit with one entry in each list.
+func (r *Record) Encoded(most int) []byte {
+	if r == nil {
+		return nil
+	}
+	for n := 64; n > 0; n /= 2 {
+		encoded, err := json.Marshal(r.Shortened(n))
+		if err != nil {
+			return nil // cannot happen: a record is made of texts, numbers, times and addresses
+		}
+		if len(encoded) <= most {
+			return encoded
+		}
+	}
+	return nil
+}
 
 // Shortened is a copy of a record with at most n entries in each of its lists, n at least 1: the first ones, and the last,
 // which tells how it ended. How long a list is, is up to whoever runs the names' DNS and web servers, so a record that is to

@@ -155,6 +155,12 @@ func (v *Validator) prove(ctx context.Context, req Request, rec *Record) (*Proof
 		return v.dns01(ctx, req, rec)
 	case TLSALPN01:
 		return v.tlsALPN01(ctx, req, rec)
+	case HTTPFile, HTTPSFile:
+		return v.file(ctx, req, rec)
+	case DNSTXT:
+		return v.dnsTXT(ctx, req, rec)
+	case DNSCNAME:
+		return v.dnsCNAME(ctx, req, rec)
 	}
 	return nil, rec.fail(problem.Internal, "", "the validation has no method")
 }
@@ -176,6 +182,8 @@ func (v *Validator) proof(req Request, seen string) *Proof {
 func checkRequest(req Request, rec *Record) error {
 	switch req.Method {
 	case HTTP01, DNS01, TLSALPN01:
+	case HTTPFile, HTTPSFile, DNSTXT, DNSCNAME:
+		return checkPublished(req, rec)
 	default:
 		return rec.fail(problem.Malformed, "", "%s is not a validation method that is offered here", quote(string(req.Method)))
 	}

@@ -43,13 +43,17 @@ const (
 	DefaultValidityPrivate = 90 * day
 	DefaultValidityPublic  = 47 * day // inside every row of the limits' table
 	DefaultProofLifetime   = 24 * time.Hour
-	MaxNames               = 100 // the most names any request may carry, and the default of a profile
+
+	DefaultDomainProofLifetimePrivate = 90 * day
+	DefaultDomainProofLifetimePublic  = 10 * day
+	MaxNames                          = 100 // the most names any request may carry, and the default of a profile
 )
 
 // Config is one profile as an operator writes it. The zero value of a field means its default, where one is given.
 type Config struct {
 	Name        string // unique; required
 	Description string // one line for people, as ACME's directory shows it; affects nothing
+	Number      int32  // above zero, unique, for those who know profiles by number; zero: it has none. Affects nothing
 	Issuer      string // the name of the issuer that signs; required
 	Mode        Mode   // default Private
 
@@ -63,6 +67,8 @@ type Config struct {
 	// RequestedValidity says whether a request may name a validity of its own, inside this profile's. Default
 	// RefuseRequested.
 	RequestedValidity RequestedRule
+	// Approvals says who else must consent before a certificate is signed. Default: nobody.
+	Approvals ApprovalRule
 
 	KeyTypes     []KeyType // default RSA 2048, 3072, 4096, P-256 and P-384; no others in public mode
 	KeyUsages    []string  // by their names in RFC 5280, 4.2.1.3; default digitalSignature and keyEncipherment
@@ -100,6 +106,12 @@ type Config struct {
 	// ProofLifetime is how long after its validation a proof may be used for issuance. Default 24 h. In public mode held
 	// to the limits' table as Validity is.
 	ProofLifetime time.Duration
+	// DelegatedDomains lets the proofs of domains that the requester's organisation owns, or that are delegated to it, stand where
+	// a validation by the requester would: see [Proven.Owner]. It is in addition to DCVMethods.
+	DelegatedDomains bool
+	// DomainProofLifetime is ProofLifetime for such proofs. Default 90 days, 10 in public mode, which is inside every row of the
+	// limits' table. It needs DelegatedDomains.
+	DomainProofLifetime time.Duration
 	// CAA says whether CAA records are asked. Default off; in public mode always on, and off is refused. CAALifetime is how
 	// old an answer may be at signing before it is asked again; whole seconds, default 8 h, in public mode no more.
 	CAA         CAARule
@@ -114,6 +126,9 @@ type Config struct {
 	// PrivateRanges are the special-purpose ranges that validation may enter. Loopback, link-local, multicast and
 	// unspecified addresses are refused here, because validation never enters them. Empty in public mode.
 	PrivateRanges []netip.Prefix
+
+	// Quota bounds how many certificates one organisation may hold under the profile. Zero fields bound nothing.
+	Quota Quota
 
 	// Now is the time at which the limits of public mode are looked up; required there, unused in private mode.
 	Now time.Time

@@ -13,52 +13,26 @@ import (
 const maxCommonName = 64
 
 // Decide says what is issued for a request, or refuses it with a [problem.Error]: Unauthorized if the requester, the
-// pinned profile or a proof does not suffice, BadCSR if the CSR is not for these names or its key or subject is refused,
-// RejectedIdentifier or UnsupportedIdentifier for names, Malformed for a requested validity.
+// pinned profile or a proof does not suffice, the same with [ErrNotApproved] if nothing but approvals is missing, BadCSR if the
+// CSR is not for these names or its key or subject is refused, RejectedIdentifier or UnsupportedIdentifier for names, Malformed
+// for a requested validity.
 //
 // In public mode the limit that holds at r.Now shortens the validity and the reuse of proofs if the profile was
 // configured before a stricter limit fell: a gateway that runs past such a day goes on, inside the rules, and its next
 // start asks for a new configuration.
 func (p *Profile) Decide(r Request) (*Decision, error) {
-	if err := p.checkRequester(r); err != nil {
-		return nil, err
+	d := &Decision{Profile: p, Requester: r.Requester}
+	for _, rule := range rules {
+		if err := rule.check(p, r, d); err != nil {
+			return nil, err
+		}
 	}
-	if err := p.checkRestriction(r); err != nil {
-		return nil, err
-	}
-	if r.CSR == nil {
-		return nil, problem.New(problem.BadCSR, "the request has no CSR")
-	}
-	if err := checkSameNames(r.Names, r.CSR.Names); err != nil {
-		return nil, err
-	}
-	if err := p.CheckNames(r.Names); err != nil {
-		return nil, err
-	}
-	if err := p.CheckKey(r.CSR.PublicKey); err != nil {
-		return nil, err
-	}
-	subject, err := p.resolveSubject(r.CSR)
-	if err != nil {
-		return nil, err
-	}
-	names := identifier.SortUnique(r.Names)
-	if err := p.checkProofs(r, names); err != nil {
-		return nil, err
-	}
-	valid, err := p.period(r)
-	if err != nil {
-		return nil, err
-	}
-	return &Decision{
-		Profile: p, Requester: r.Requester,
-		CommonName: p.pickCommonName(names, r.CSR.CommonName), Subject: subject, Names: names,
-		PublicKey: r.CSR.PublicKey, NotBefore: valid.NotBefore, NotAfter: valid.NotAfter, CAA: p.permissions(r, names),
-	}, nil
+	d.CommonName, d.PublicKey, d.CAA = p.pickCommonName(d.Names, r.CSR.CommonName), r.CSR.PublicKey, p.permissions(r, d.Names)
+	return d, nil
 }
 
-// checkRequester refuses a request that cannot be laid to anybody or that began under another profile.
-func (p *Profile) checkRequester(r Request) error {
+// checkRequester refuses a request that cannot be laid to anybody, or to nobody who may use the profile.
+func (p *Profile) checkRequester(r Request, _ *Decision) error {
 	switch {
 	case r.Requester.Org <= 0 || r.Requester.Principal == "" || r.Requester.Principal == acmePrincipal:
 		return problem.New(problem.Unauthorized, "the request belongs to nobody")
@@ -66,10 +40,44 @@ func (p *Profile) checkRequester(r Request) error {
 		return problem.New(problem.Unauthorized, "the profile %q is not the requester's to use", p.name)
 	case r.Now.IsZero():
 		return fmt.Errorf("policy: a request without a time")
-	case r.ProfileHash != "" && r.ProfileHash != p.hash:
+	}
+	return nil
+}
+
+// checkPinned refuses a request that began under another state of the profile.
+func (p *Profile) checkPinned(r Request, _ *Decision) error {
+	if r.ProfileHash != "" && r.ProfileHash != p.hash {
 		return problem.New(problem.Unauthorized, "the profile %q has changed since the request was made; make a new request", p.name)
 	}
 	return nil
+}
+
+// checkCSR wants one, for exactly the names of the request.
+func (p *Profile) checkCSR(r Request, _ *Decision) error {
+	if r.CSR == nil {
+		return problem.New(problem.BadCSR, "the request has no CSR")
+	}
+	return checkSameNames(r.Names, r.CSR.Names)
+}
+
+func (p *Profile) decideNames(r Request, d *Decision) error {
+	d.Names = identifier.SortUnique(r.Names)
+	return p.CheckNames(r.Names)
+}
+
+func (p *Profile) checkCSRKey(r Request, _ *Decision) error { return p.CheckKey(r.CSR.PublicKey) }
+
+func (p *Profile) decideSubject(r Request, d *Decision) (err error) {
+	d.Subject, err = p.resolveSubject(r.CSR)
+	return err
+}
+
+func (p *Profile) decideProofs(r Request, d *Decision) error { return p.checkProofs(r, d.Names) }
+
+func (p *Profile) decideValidity(r Request, d *Decision) error {
+	valid, err := p.period(r)
+	d.NotBefore, d.NotAfter = valid.NotBefore, valid.NotAfter
+	return err
 }
 
 // checkSameNames holds the CSR to exactly the names of the order, no more and no fewer (RFC 8555, 7.4).
@@ -136,7 +144,7 @@ func (p *Profile) unproved(r Request, id identifier.Identifier) string {
 		if lack == "" {
 			return ""
 		}
-		if why == "" && (proof.Identifier == id || proof.Identifier == id.Base()) {
+		if why == "" && (proof.Identifier == id || proof.Identifier == id.Base() || proof.Owner != 0 && covers(proof, id)) {
 			why = lack
 		}
 	}
@@ -155,6 +163,11 @@ func (p *Profile) lifetime(now time.Time) (notBefore, notAfter time.Time) {
 	}
 	notBefore = now.Add(-p.backdate).UTC().Truncate(time.Second)
 	return notBefore, notBefore.Add(validity - time.Second)
+}
+
+// CommonName is the CN of the certificate that a request is about; empty if it has none. The request must have a CSR.
+func (p *Profile) CommonName(r Request) string {
+	return p.pickCommonName(identifier.SortUnique(r.Names), r.CSR.CommonName)
 }
 
 // pickCommonName is the CN by the profile's rule; empty if there is none that fits.

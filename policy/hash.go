@@ -36,12 +36,15 @@ func (p *Profile) digest() string {
 		CAALifetime                       int64         `json:",omitempty"`
 		DNSSEC                            dcv.DNSSEC    `json:",omitempty"`
 		RequestedValidity                 RequestedRule `json:",omitempty"`
+		DelegatedDomains                  bool          `json:",omitempty"`
+		DomainProofLifetime               int64         `json:",omitempty"`
+		Approvals                         *ApprovalRule `json:",omitempty"`
 	}{
 		p.name, p.issuer, p.public,
 		int64(p.validity.Seconds()), int64(p.backdate.Seconds()), int64(p.proofLifetime.Seconds()),
-		p.keyTypes, int(p.keyUsage), extUsageNames(p.extKeyUsage), p.allow.all(), p.deny.all(), p.wildcards, p.internalNames,
+		p.keyTypes, int(p.keyUsage), extUsageNames(p.extKeyUsage), p.lists.allow.all(), p.lists.deny.all(), p.wildcards, p.internalNames,
 		p.maxNames, p.commonName, p.subject, p.fromCSR, p.lint, p.methods, ranges,
-		p.caa, int64(p.caaLifetime.Seconds()), p.dnssecHashed(), p.requestedHashed(),
+		p.caa, int64(p.caaLifetime.Seconds()), p.dnssecHashed(), p.requestedHashed(), p.domains, int64(p.domainReuse.Seconds()), p.approvalsHashed(),
 	})
 	if err != nil { // cannot happen: strings and numbers only
 		panic("policy: encoding a profile: " + err.Error())

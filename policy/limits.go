@@ -29,3 +29,13 @@ func limitAt(now time.Time) limit {
 	}
 	return current
 }
+
+// limitAfter is the next row after the one that holds at now; false if there is none.
+func limitAfter(now time.Time) (limit, bool) {
+	for _, l := range publicLimits[1:] {
+		if now.Before(l.from) {
+			return l, true
+		}
+	}
+	return limit{}, false
+}

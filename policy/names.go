@@ -16,15 +16,7 @@ import (
 
 // setNames reads the rules about names. It runs after setMethods: wildcards need a method that proves them.
 func (p *Profile) setNames(c *checker, cfg Config) {
-	p.allow = parsePatterns(c, "allow_names", cfg.AllowNames)
-	p.deny = parsePatterns(c, "deny_names", cfg.DenyNames)
-	var err error
-	if p.allowed, err = allowing(p.allow); err != nil {
-		c.refuse("allow_names", "%v", err)
-	}
-	if p.denied, err = denying(p.deny); err != nil {
-		c.refuse("deny_names", "%v", err)
-	}
+	p.lists = newNameLists(c, cfg.AllowNames, cfg.DenyNames)
 	p.wildcards = cfg.AllowWildcards
 	if p.wildcards && !slices.ContainsFunc(p.methods, func(m dcv.Method) bool { s, _ := provable(m); return s.wildcards }) {
 		c.refuse("allow_wildcards", "none of the methods in dcv_methods (%s) proves a wildcard (Baseline Requirements 3.2.2.4.19, 3.2.2.4.20); add dns-01 there or leave it out", list(p.methods))
@@ -85,7 +77,7 @@ func (p *Profile) checkName(id identifier.Identifier) (kind problem.Kind, detail
 		return problem.UnsupportedIdentifier, fmt.Sprintf("identifiers of type %q are not issued for; send dns or ip", id.Type())
 	}
 	if detail == "" {
-		detail = p.checkLists(id)
+		detail = p.lists.refuse(id, fmt.Sprintf("the profile %q", p.name))
 	}
 	if detail != "" {
 		return problem.RejectedIdentifier, detail
@@ -132,20 +124,6 @@ func (p *Profile) checkIP(id identifier.Identifier) string {
 	return ""
 }
 
-// checkLists asks the profile's deny list, then its allow list.
-func (p *Profile) checkLists(id identifier.Identifier) string {
-	if err := ask(p.denied, id); err != nil {
-		return fmt.Sprintf("%s is denied by the profile %q (%s)", id.Value(), p.name, reason(err))
-	}
-	if covered := p.deniedBelow(id); covered != "" {
-		return fmt.Sprintf("%s would also cover %s, which the profile %q denies; name each host", id.Value(), covered, p.name)
-	}
-	if err := ask(p.allowed, id); err != nil {
-		return fmt.Sprintf("%s is not among what the profile %q allows: %v", id.Value(), p.name, p.allow)
-	}
-	return ""
-}
-
 // ask puts one identifier to a list. A name the list cannot be compared with is refused like one that fails.
 func ask(rules *namepolicy.NamePolicyEngine, id identifier.Identifier) error {
 	if id.Type() == identifier.IP {
@@ -160,18 +138,4 @@ func reason(err error) string {
 		return e.Detail()
 	}
 	return err.Error()
-}
-
-// deniedBelow is the first denied name that a wildcard would cover. A wildcard stands for exactly one label (RFC 9525,
-// 6.3), and the engine compares it as a name of its own.
-func (p *Profile) deniedBelow(id identifier.Identifier) string {
-	if !id.IsWildcard() {
-		return ""
-	}
-	for _, entry := range p.deny.dns {
-		if _, parent, ok := strings.Cut(entry, "."); ok && parent == id.Base().Value() {
-			return entry
-		}
-	}
-	return ""
 }

@@ -37,13 +37,16 @@ func New(cfg Config) (*Profile, error) {
 	p.setKeys(c, cfg)
 	p.setUsages(c, cfg)
 	p.setMethods(c, cfg)
+	p.setDomains(c, cfg)
 	p.setRequested(c, cfg)
+	p.setApprovals(c, cfg)
 	p.setCAA(c, cfg)
 	p.setDNSSEC(c, cfg)
 	p.setNames(c, cfg)
 	p.setSubject(c, cfg)
 	p.setLint(c, cfg)
 	p.setPrivateRanges(c, cfg)
+	p.setNumbers(c, cfg)
 	if err := c.err(); err != nil {
 		return nil, err
 	}
@@ -100,7 +103,7 @@ func (p *Profile) setMethods(c *checker, cfg Config) {
 		p.methods = []dcv.Method{dcv.HTTP01}
 	}
 	for _, m := range p.methods {
-		if _, known := provable(m); !known || m == Configured {
+		if _, known := provable(m); !known || m == Configured || provesDomain(m) {
 			c.refuse("dcv_methods", "%q is no validation method of this gateway; known are %s", m,
 				list([]dcv.Method{dcv.HTTP01, dcv.DNS01, dcv.TLSALPN01}))
 		}

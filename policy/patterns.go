@@ -64,6 +64,54 @@ func parsePatterns(c *checker, field string, entries []string) patterns {
 	return l
 }
 
+// nameLists are an allow and a deny list, ready to be asked.
+type nameLists struct {
+	allow, deny     patterns
+	allowed, denied *namepolicy.NamePolicyEngine
+}
+
+// newNameLists reads both lists, as fields allow_names and deny_names.
+func newNameLists(c *checker, allow, deny []string) *nameLists {
+	l := &nameLists{allow: parsePatterns(c, "allow_names", allow), deny: parsePatterns(c, "deny_names", deny)}
+	var err error
+	if l.allowed, err = allowing(l.allow); err != nil {
+		c.refuse("allow_names", "%v", err)
+	}
+	if l.denied, err = denying(l.deny); err != nil {
+		c.refuse("deny_names", "%v", err)
+	}
+	return l
+}
+
+// refuse says why the lists refuse a name, or "": the deny list is asked first, then the allow list. Whose lists they are
+// stands in the text.
+func (l *nameLists) refuse(id identifier.Identifier, whose string) string {
+	if err := ask(l.denied, id); err != nil {
+		return fmt.Sprintf("%s is denied by %s (%s)", id.Value(), whose, reason(err))
+	}
+	if covered := l.deny.below(id); covered != "" {
+		return fmt.Sprintf("%s would also cover %s, which %s denies; name each host", id.Value(), covered, whose)
+	}
+	if err := ask(l.allowed, id); err != nil {
+		return fmt.Sprintf("%s is not among what %s allows: %v", id.Value(), whose, l.allow)
+	}
+	return ""
+}
+
+// below is the first entry that a wildcard would cover. A wildcard stands for exactly one label (RFC 9525, 6.3), and the
+// engine compares it as a name of its own.
+func (l patterns) below(id identifier.Identifier) string {
+	if !id.IsWildcard() {
+		return ""
+	}
+	for _, entry := range l.dns {
+		if _, parent, ok := strings.Cut(entry, "."); ok && parent == id.Base().Value() {
+			return entry
+		}
+	}
+	return ""
+}
+
 // The two lists are two engines. One engine for both would take any address for allowed as soon as an address is denied,
 // although the allow list names none. Literal wildcard names are let in by both: whether a profile has wildcards at all is
 // decided before the lists are asked. An engine without entries lets everything pass.

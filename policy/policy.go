@@ -24,12 +24,16 @@ type Proven struct {
 	dcv.Proof
 	Org     int32
 	Account string
+	// Owner is the organisation whose domain record holds the proof, of a proof that was made for a domain; zero of every other.
+	// Org is then the organisation that may use it: the owner, or one that the domain is delegated to. Account is empty.
+	Owner int32
 }
 
 // Request is what a decision is made about.
 type Request struct {
 	Requester   Requester
 	Restriction Restriction             // the requester's own; zero: none
+	NameRules   []NameRules             // of the requester's organisation and of those above it, as they are now
 	ProfileHash string                  // as pinned when the request began; empty if it begins now
 	Names       []identifier.Identifier // what the order or request asked for, any order
 	CSR         *CSR
@@ -40,6 +44,11 @@ type Request struct {
 	Requested Period
 	// Within is the issuer's own validity, which bounds a requested one; the signing gate sets it. Zero: it bounds nothing.
 	Within Period
+	// Approvals are what other people have consented to; those that do not count are passed over.
+	Approvals []Approval
+	// Renews is the content ([Profile.Content]) of a certificate that was issued with approvals, or renews one that was, and
+	// that is valid and not revoked; empty if there is none.
+	Renews string
 }
 
 // Decision is what will be issued: the only input from which a to-be-signed certificate is built. It carries nothing
@@ -54,4 +63,8 @@ type Decision struct {
 	NotBefore  time.Time               // UTC, whole seconds
 	NotAfter   time.Time               // inclusive: validity is NotAfter - NotBefore + 1 s (RFC 5280, 4.1.2.5)
 	CAA        []CAA                   // one for each DNS name, in their order; empty if the profile does not ask
+	// Content is what was approved, and Approvers are the principals who did: none for a free renewal of the same content.
+	// Both are empty if the profile demands no approvals.
+	Content   string
+	Approvers []string
 }

@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/letsencrypt/boulder/goodkey"
-	namepolicy "github.com/smallstep/certificates/policy"
 
 	"github.com/gatehouse-ca/gatehouse/dcv"
 	"github.com/gatehouse-ca/gatehouse/identifier"
@@ -16,9 +15,12 @@ import (
 // Profile is a [Config] that was checked once, with its defaults filled in. It is immutable and safe for concurrent use.
 type Profile struct {
 	name, description, issuer string
+	number                    int32
+	quota                     Quota
 	public, own               bool
 	validity, backdate        time.Duration
 	requested                 RequestedRule
+	approvals                 ApprovalRule
 
 	keyTypes    []KeyType
 	rsa         goodkey.KeyPolicy
@@ -26,11 +28,10 @@ type Profile struct {
 	keyUsage    x509.KeyUsage
 	extKeyUsage []x509.ExtKeyUsage
 
-	allow, deny     patterns
-	allowed, denied *namepolicy.NamePolicyEngine
-	wildcards       bool
-	internalNames   bool
-	maxNames        int
+	lists         *nameLists
+	wildcards     bool
+	internalNames bool
+	maxNames      int
 
 	commonName CommonNameRule
 	subject    Subject
@@ -39,6 +40,8 @@ type Profile struct {
 
 	methods       []dcv.Method
 	proofLifetime time.Duration
+	domains       bool
+	domainReuse   time.Duration // zero without domains
 	privateRanges []netip.Prefix
 	caa           bool
 	caaLifetime   time.Duration
@@ -60,7 +63,7 @@ func (p *Profile) Issuer() string { return p.issuer }
 func (p *Profile) Public() bool { return p.public }
 
 // Hash is the SHA-256, in hex, of everything that decides what is issued and to whom; requests pin it, so that a profile
-// changed meanwhile is noticed. Description and BlockedKeys are no part of it. It is the same in every process and
+// changed meanwhile is noticed. Description, Number, Quota and BlockedKeys are no part of it. It is the same in every process and
 // release that gives the configuration the same meaning.
 func (p *Profile) Hash() string { return p.hash }
 

@@ -41,6 +41,11 @@ func provable(m dcv.Method) (scope, bool) {
 	case dcv.TLSALPN01:
 		// Baseline Requirements 3.2.2.4.20: as http-01; RFC 8738, section 5.
 		return scope{addresses: true}, true
+	case dcv.HTTPFile, dcv.HTTPSFile:
+		// Baseline Requirements 3.2.2.4.18: since 2021-12-01 neither wildcards nor anything below the name.
+		return scope{}, true
+	case dcv.DNSTXT, dcv.DNSCNAME:
+		return scope{wildcards: true}, true // Baseline Requirements 3.2.2.4.7
 	case Configured:
 		return scope{addresses: true}, true
 	default:
@@ -84,6 +89,9 @@ func (p *Profile) Suffices(proof Proven, r Requester, id identifier.Identifier, 
 // lacking says why a proof does not let the requester have the identifier, or "". The owner comes first: nothing about
 // another's proof is told.
 func (p *Profile) lacking(proof Proven, r Requester, id identifier.Identifier, now time.Time) string {
+	if proof.Owner != 0 {
+		return p.lackingDomain(proof, r, id, now)
+	}
 	switch {
 	case proof.Org != r.Org || proof.Account != accountOf(r):
 		return fmt.Sprintf("%s has no proof of control that belongs to the requester; validate it", id.Value())

@@ -81,7 +81,7 @@ func (r Restriction) CheckNames(names []identifier.Identifier) error {
 }
 
 // checkRestriction holds a request to what its requester may ask for, by the profile that is to issue and all names.
-func (p *Profile) checkRestriction(r Request) error {
+func (p *Profile) checkRestriction(r Request, _ *Decision) error {
 	if !r.Restriction.AllowsProfile(p.name) {
 		return problem.New(problem.Unauthorized, "the account's external account binding does not allow the profile %q; it allows %s",
 			p.name, list(r.Restriction.Profiles))

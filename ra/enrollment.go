@@ -42,12 +42,16 @@ type Claim struct {
 // Phase is the last thing that happened. It only moves forward.
 type Phase uint8
 
-// The phases, in the order they can follow one another.
+// The phases. Waiting comes before Approved, both before Requested, and that before Issued and Revoked; Failed and Declined
+// end what has no certificate. The numbers stand in records, and those of the first four are older.
 const (
 	Requested Phase = iota + 1 // accepted, an intent may be open, work is due
 	Issued                     // the certificate is recorded
 	Revoked                    // the certificate is revoked
 	Failed                     // it will not be issued; Failure says why
+	Waiting                    // it lacks nothing but approvals
+	Approved                   // it has them, and is issued when its client asks next
+	Declined                   // somebody has declined it; Failure says why
 )
 
 // Status is what an enrollment is at a moment: a function of its facts and the time.
@@ -60,6 +64,9 @@ const (
 	StatusExpired   Status = "expired"
 	StatusRevoked   Status = "revoked"
 	StatusFailed    Status = "failed"
+	StatusWaiting   Status = "awaiting approval"
+	StatusApproved  Status = "approved"
+	StatusDeclined  Status = "declined"
 )
 
 // Enrollment is one managed certificate from request to end of life, whichever door opened it.
@@ -78,11 +85,18 @@ type Enrollment struct {
 	Requested   policy.Period // the validity that was asked for; zero: the profile's
 	Phase       Phase
 
-	// While Requested: what a crash must not lose.
+	// Under a profile that demands approvals.
+	Content   string            // what an approval binds ([policy.Profile.Content])
+	Approvals []policy.Approval // that were given to it; empty if it renews freely
+	Renews    bool              // it renews freely what was approved
+	Holder    string            // the door's object that it is for ([Request].Holder), of the newest request
+	Decliner  string            // principal
+
+	// While Waiting, Approved or Requested: what a crash must not lose.
 	CSR         []byte
 	Proofs      []policy.Proven
 	Restriction policy.Restriction // of what the requester may have, as it was when this was submitted
-	Due         time.Time          // when another worker may take over, or when to try again
+	Due         time.Time          // when another worker may take over, when to try again, or when what waits lapses
 	Attempts    int
 
 	// From the intent on.
@@ -119,6 +133,12 @@ func (e *Enrollment) Status(now time.Time) Status {
 		return StatusIssued
 	case Revoked:
 		return StatusRevoked
+	case Waiting:
+		return StatusWaiting
+	case Approved:
+		return StatusApproved
+	case Declined:
+		return StatusDeclined
 	default: // Failed, and whatever a newer version may write: nothing that could pass for a certificate
 		return StatusFailed
 	}
@@ -129,9 +149,15 @@ func (e *Enrollment) Status(now time.Time) Status {
 // issuance at a time.
 type Issuance struct {
 	Enrollment *Enrollment // as last recorded; its Version is zero before the first intent
+	// Quota is its profile's. The commit of the enrollment's first intent, which makes it a certificate that is held, is
+	// refused (RateLimited) if it would be one too many, whoever else commits at the same time.
+	Quota policy.Quota
 	// Begin is the door's own fact that goes into the commit of the first intent; storage knows its type
 	// (acme.OrderBegun). Nil if the door has none, or on a later attempt.
 	Begin any
+	// Mark is the Standing of the enrollment's content as it was read, which the first intent's commit makes this enrollment's,
+	// or is a Conflict: approvals serve one certificate. Nil where none are used, and on a later attempt.
+	Mark *[16]byte
 }
 
 // Intended is the enrollment as it stands once an intent is recorded.
@@ -174,6 +200,9 @@ type Store interface {
 	EnrollmentsBySerial(ctx context.Context, serial ca.Serial) ([]*Enrollment, error)
 	// Replacement finds the enrollment that took the place of a certificate's; zero if none did. It may have failed.
 	Replacement(ctx context.Context, issuer string, serial ca.Serial) (ID, error)
+	// QuotaUse counts what an organisation holds under a profile at a moment: enrollments with a certificate that is neither
+	// expired nor revoked, and those whose certificate is being made; and of these, for each of names, those that have it.
+	QuotaUse(ctx context.Context, org auth.OrgID, profile string, names []identifier.Identifier, now time.Time) (policy.QuotaUse, error)
 	// DueEnrollments lists requested enrollments whose Due is not after now, at most limit.
 	DueEnrollments(ctx context.Context, now time.Time, limit int) ([]*Enrollment, error)
 	// TakeEnrollment moves Due and Attempts of a requested enrollment, so that one worker alone goes on with it. On return
@@ -181,4 +210,14 @@ type Store interface {
 	TakeEnrollment(ctx context.Context, e *Enrollment, due time.Time) error
 	// FailEnrollment ends a requested enrollment.
 	FailEnrollment(ctx context.Context, e *Enrollment, f Failure) error
+	// Standing reads what there is about a content that may need approvals. It never fails because there is nothing.
+	Standing(ctx context.Context, content string) (Standing, error)
+	// AwaitEnrollment records a new enrollment that waits, with the door's own fact (nil if it has none), as the newest of its
+	// content; Conflict if the Standing has another mark by now.
+	AwaitEnrollment(ctx context.Context, e *Enrollment, mark [16]byte, begin any) error
+	// MoveEnrollment puts next in place of e, as it was read, with a door's own fact (nil if there is none). On return next
+	// carries the new version.
+	MoveEnrollment(ctx context.Context, next, e *Enrollment, begin any) error
+	// WaitingEnrollments lists those in phase Waiting or Approved of all organisations, by number, behind one, at most limit.
+	WaitingEnrollments(ctx context.Context, after ID, limit int) ([]*Enrollment, error)
 }

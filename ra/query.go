@@ -75,9 +75,9 @@ func (q *Query) Matches(e *Enrollment, now time.Time) bool {
 
 func (q *Query) check() error {
 	switch q.Status {
-	case "", StatusRequested, StatusIssued, StatusExpired, StatusRevoked, StatusFailed:
+	case "", StatusRequested, StatusIssued, StatusExpired, StatusRevoked, StatusFailed, StatusWaiting, StatusApproved, StatusDeclined:
 	default:
-		return problem.New(problem.Malformed, "status %q is not known; give requested, issued, expired, revoked or failed", q.Status)
+		return problem.New(problem.Malformed, "status %q is not known; give requested, issued, expired, revoked, failed, awaiting approval, approved or declined", q.Status)
 	}
 	switch {
 	case q.Limit < 1 || q.Limit > 1000:

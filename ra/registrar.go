@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/gatehouse-ca/gatehouse/audit"
 	"github.com/gatehouse-ca/gatehouse/auth"
 	"github.com/gatehouse-ca/gatehouse/ca"
 	"github.com/gatehouse-ca/gatehouse/policy"
@@ -31,8 +32,21 @@ type Config struct {
 	Profiles    map[string]*policy.Profile
 	// Allowed says whether an organisation may use a profile.
 	Allowed func(org auth.OrgID, profile string) bool
-	Now     func() time.Time // nil: time.Now
-	Log     *slog.Logger     // nil: discarded
+	// Domains gives the proofs of domains. Nil: there are none.
+	Domains *Domains
+	// NameRules gives the rules about names that an organisation is held to now, its own and those from above. Nil: nobody
+	// has any.
+	NameRules func(org auth.OrgID) []policy.NameRules
+	// MayDecide is nil for a caller who may approve and decline an organisation's requests in a role; NotFound for one who may
+	// not know of them. Nil: the operator alone may.
+	MayDecide func(caller auth.Caller, role policy.ApproverRole, org auth.OrgID) error
+	// Journal takes decisions about requests, durable on return. Nil: there are none, and every profile that demands approvals
+	// issues nothing.
+	Journal interface {
+		Append(ctx context.Context, events ...audit.Event) error
+	}
+	Now func() time.Time // nil: time.Now
+	Log *slog.Logger     // nil: discarded
 }
 
 // Registrar is the registration authority. It is safe for concurrent use.
@@ -47,6 +61,12 @@ func New(c Config) *Registrar {
 	}
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
+	}
+	if c.NameRules == nil {
+		c.NameRules = func(auth.OrgID) []policy.NameRules { return nil }
+	}
+	if c.MayDecide == nil {
+		c.MayDecide = operatorDecides
 	}
 	return &Registrar{c}
 }

@@ -2,6 +2,7 @@ package ra
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/gatehouse-ca/gatehouse/auth"
@@ -37,9 +38,14 @@ type Request struct {
 	// Begin gives the door's own fact that is recorded in the same commit as the first intent, once the enrollment has a
 	// number. Nil if the door has none.
 	Begin func(ID) any
+	// Holder names the door's object that is to get the certificate, if a later one of the same content may take its place
+	// before there is one: the enrollment is the newest one's, made when that asks. Empty: the request is issued by itself.
+	Holder string
 }
 
-// Submit asks for a certificate under a profile without approvals, and waits for it.
+// Submit asks for a certificate, and waits for it, but not for people: under a profile that demands approvals a request
+// without them comes back Waiting, once nothing else is missing. A request of the same content as one that waits or was
+// approved joins it (docs/approvals.md), and what was approved is issued now.
 //
 // An error means that nothing was recorded: the request was refused (BadCSR, RejectedIdentifier, Unauthorized, …), the
 // object behind Begin moved on first (Conflict), or nothing can be issued now (Unavailable). An enrollment that comes back
@@ -57,30 +63,67 @@ func (r *Registrar) Submit(ctx context.Context, caller auth.Caller, req Request)
 	if hash == "" {
 		hash = profile.Hash()
 	}
-	now := r.Now()
-	issuance := &Issuance{}
-	_, err = r.Authority.Issue(ctx, ca.Request{
+	q := policy.Request{
+		Requester:   policy.Requester{Org: int32(caller.Org), Door: string(req.Door), Principal: caller.Principal},
+		Restriction: req.Restriction, ProfileHash: hash, Names: req.Names, CSR: csr, Proofs: req.Proofs, Now: r.Now(),
+		Requested: req.Requested, NameRules: r.NameRules(caller.Org),
+	}
+	if req.Proofs, err = r.proofs(ctx, profile, q.Requester, q.Names, req.Proofs); err != nil {
+		return nil, err
+	}
+	q.Proofs = req.Proofs
+	for try := 1; ; try++ {
+		content, standing, err := r.stand(ctx, profile, &q)
+		if err != nil {
+			return nil, err
+		}
+		if !standing.waits(q.Now) {
+			var e *Enrollment
+			if e, err = r.issue(ctx, caller, req, profile, q, content, standing); !errors.Is(err, policy.ErrNotApproved) {
+				return e, err
+			}
+		}
+		var e *Enrollment
+		if standing.waits(q.Now) {
+			e, err = r.join(ctx, req, profile, q, standing.Enrollment)
+		} else {
+			e, err = r.await(ctx, caller, req, profile, q, content, standing)
+		}
+		if !problem.Is(err, problem.Conflict) || try == moveTries { // what was read has moved on, or the door's object has
+			return e, err
+		}
+	}
+}
+
+// newEnrollment is what is recorded of a request first.
+func newEnrollment(id ID, caller auth.Caller, req Request, q policy.Request, commonName string) *Enrollment {
+	return &Enrollment{
+		ID: id, Org: caller.Org, Door: req.Door, Requester: caller.Principal,
+		Profile: req.Profile, ProfileHash: q.ProfileHash, Names: identifier.SortUnique(q.Names), CommonName: commonName,
+		Created: q.Now.UTC().Truncate(time.Second), Claims: req.Claims, Phase: Requested,
+		CSR: req.CSR, Proofs: req.Proofs, Restriction: req.Restriction, Due: q.Now.Add(lease), Attempts: 1, Replaces: req.Replaces,
+		Requested: req.Requested,
+	}
+}
+
+// issue takes a request to the signing gate.
+func (r *Registrar) issue(ctx context.Context, caller auth.Caller, req Request, profile *policy.Profile, q policy.Request, content string, s *Standing) (*Enrollment, error) {
+	issuance := &Issuance{Quota: profile.Quota()}
+	_, err := r.Authority.Issue(ctx, ca.Request{
 		Profile: profile,
-		Policy: policy.Request{
-			Requester:   policy.Requester{Org: int32(caller.Org), Door: string(req.Door), Principal: caller.Principal},
-			Restriction: req.Restriction, ProfileHash: hash, Names: req.Names, CSR: csr, Proofs: req.Proofs, Now: now,
-			Requested: req.Requested,
-		},
+		Policy:  q,
 		// The number is taken only after policy has accepted: refused requests must not use numbers up.
 		Begin: func(ctx context.Context, d *policy.Decision) (int64, ca.Owner, error) {
+			if err := r.checkQuota(ctx, caller.Org, profile, d.Names); err != nil {
+				return 0, nil, err
+			}
 			id, err := r.Store.NextEnrollment(ctx)
 			if err != nil {
 				return 0, nil, err
 			}
-			issuance.Enrollment = &Enrollment{
-				ID: id, Org: caller.Org, Door: req.Door, Requester: caller.Principal,
-				Profile: req.Profile, ProfileHash: hash, Names: d.Names, CommonName: d.CommonName,
-				Created: now.UTC().Truncate(time.Second), Claims: req.Claims, Phase: Requested,
-				CSR: req.CSR, Proofs: req.Proofs, Restriction: req.Restriction, Due: now.Add(lease), Attempts: 1, Replaces: req.Replaces,
-				Requested: req.Requested,
-			}
-			if req.Begin != nil {
-				issuance.Begin = req.Begin(id)
+			issuance.Enrollment, issuance.Begin = newEnrollment(id, caller, req, q, d.CommonName), begun(req, id)
+			if s != nil {
+				issuance.take(content, req.Holder, d, profile.Counting(q.Approvals, content, caller.Principal, q.Now), s.Mark)
 			}
 			return int64(id), issuance, nil
 		},

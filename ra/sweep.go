@@ -55,6 +55,9 @@ func (r *Registrar) sweep(ctx context.Context, until time.Time) (int, error) {
 // still open: if its signature was recorded meanwhile the enrollment is finished, and if it comes later it is refused.
 // The next attempt is due after a time at the earliest.
 func (r *Registrar) resume(ctx context.Context, e *Enrollment, after time.Time) error {
+	if e.Phase == Waiting || e.Phase == Approved {
+		return r.lapse(ctx, e)
+	}
 	e.Attempts++
 	if err := r.Store.TakeEnrollment(ctx, e, r.dueIn(lease, after)); err != nil {
 		if problem.Is(err, problem.Conflict) {
@@ -67,6 +70,11 @@ func (r *Registrar) resume(ctx context.Context, e *Enrollment, after time.Time) 
 			return err
 		}
 	}
+	return r.attempt(ctx, e, after)
+}
+
+// attempt is one attempt at an enrollment that this worker has taken.
+func (r *Registrar) attempt(ctx context.Context, e *Enrollment, after time.Time) error {
 	err := r.reissue(ctx, e)
 	if err == nil || problem.Is(err, problem.Conflict) {
 		return err
@@ -103,13 +111,17 @@ func (r *Registrar) reissue(ctx context.Context, e *Enrollment) error {
 	if err != nil {
 		return err
 	}
-	issuance := &Issuance{Enrollment: e}
+	by := policy.Requester{Org: int32(e.Org), Door: string(e.Door), Principal: e.Requester}
+	if e.Proofs, err = r.proofs(ctx, profile, by, e.Names, e.Proofs); err != nil {
+		return err
+	}
+	issuance := &Issuance{Enrollment: e, Quota: profile.Quota()}
 	_, err = r.Authority.Issue(ctx, ca.Request{
 		Profile: profile,
 		Policy: policy.Request{
-			Requester:   policy.Requester{Org: int32(e.Org), Door: string(e.Door), Principal: e.Requester},
+			Requester:   by,
 			Restriction: e.Restriction, ProfileHash: e.ProfileHash, Names: e.Names, CSR: csr, Proofs: e.Proofs, Now: r.Now(),
-			Requested: e.Requested,
+			Requested: e.Requested, NameRules: r.NameRules(e.Org), Approvals: e.Approvals, Renews: e.renewed(),
 		},
 		Begin: func(context.Context, *policy.Decision) (int64, ca.Owner, error) { return int64(e.ID), issuance, nil },
 	})

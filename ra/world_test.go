@@ -128,11 +128,18 @@ type world struct {
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
-	w := &world{t: t, clock: &clock{at: start}, journal: &journal{}}
 	engine, err := embedded.Open(embedded.Config{Dir: filepath.Join(t.TempDir(), "store")})
 	must(t, err)
 	t.Cleanup(func() { engine.Close() })
+	return newWorldOn(t, engine)
+}
+
+// newWorldOn is the same over any engine.
+func newWorldOn(t *testing.T, engine storage.Engine) *world {
+	t.Helper()
+	w := &world{t: t, clock: &clock{at: start}, journal: &journal{}}
 	w.engine = storetest.NewCounting(engine)
+	var err error
 	w.db, err = storage.Open(t.Context(), storage.Config{Engine: w.engine, Issuers: []string{"main"}})
 	must(t, err)
 	h, err := testca.NewHierarchy(testca.HierarchyConfig{Now: w.clock.now})
@@ -157,7 +164,7 @@ func newWorld(t *testing.T) *world {
 func (w *world) registrar(change func(c *ra.Config)) *ra.Registrar {
 	w.t.Helper()
 	c := ra.Config{
-		Store: w.db, Authority: w.authority, Certificate: w.db.Certificate, Now: w.clock.now,
+		Store: w.db, Authority: w.authority, Certificate: w.db.Certificate, Now: w.clock.now, Journal: w.journal,
 		Profiles: map[string]*policy.Profile{"tls": newProfile(w.t, "tls", 24*time.Hour), "inner": newProfile(w.t, "inner", time.Hour)},
 		Allowed:  func(org auth.OrgID, profile string) bool { return profile == "tls" || org == 2 },
 	}

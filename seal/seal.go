@@ -36,6 +36,9 @@ type Purpose string
 // EABKey is the MAC key of an external account binding (RFC 8555, 7.3.4); the object's id is its key identifier.
 const EABKey Purpose = "eab-mac-key"
 
+// PasswordHash is the hash of a password; the object's id is the principal, "user:<number>".
+const PasswordHash Purpose = "password-hash"
+
 // MaxSecret is the longest secret that can be sealed, in octets.
 const MaxSecret = 64 << 10
 

@@ -113,7 +113,8 @@ type authzRecord struct {
 	Expires    seconds           `cbor:"7,keyasint"`
 	Challenges []challengeRecord `cbor:"8,keyasint"`
 
-	Deactivated seconds `cbor:"9,keyasint,omitempty"`
+	Deactivated seconds       `cbor:"9,keyasint,omitempty"`
+	Domain      *provenRecord `cbor:"50,keyasint,omitempty"` // the proof that it was born valid by
 }
 
 type challengeRecord struct {
@@ -191,6 +192,10 @@ func encodeAuthz(a *acme.Authorization) ([]byte, error) {
 		Account: string(a.Account), Org: int32(a.Org), Profile: a.Profile, Identifier: toName(a.Identifier),
 		Wildcard: a.Wildcard, Created: toSeconds(a.Created), Expires: toSeconds(a.Expires), Deactivated: toSeconds(a.Deactivated),
 	}
+	if a.Domain != nil {
+		p := toProven(*a.Domain)
+		r.Domain = &p
+	}
 	for _, c := range a.Challenges {
 		cr := challengeRecord{Method: string(c.Method), Token: c.Token, Begun: toSeconds(c.Begun), Due: toMillis(c.Due)}
 		if c.Proof != nil {
@@ -218,6 +223,13 @@ func decodeAuthz(id acme.AuthzID, it Item) (*acme.Authorization, error) {
 	a := &acme.Authorization{
 		ID: id, Account: acme.AccountID(r.Account), Org: auth.OrgID(r.Org), Profile: r.Profile, Identifier: ident,
 		Wildcard: r.Wildcard, Created: r.Created.time(), Expires: r.Expires.time(), Deactivated: r.Deactivated.time(), Version: it.Version,
+	}
+	if r.Domain != nil {
+		p, err := r.Domain.proven()
+		if err != nil {
+			return nil, damaged(keyAuthz(id), err)
+		}
+		a.Domain = &p
 	}
 	for _, c := range r.Challenges {
 		ch := acme.Challenge{Method: dcv.Method(c.Method), Token: c.Token, Begun: c.Begun.time(), Due: c.Due.time()}

@@ -171,7 +171,10 @@ func (db *DB) WatchOrgs(ctx context.Context) <-chan string {
 // noteEntry is a note in the index of what a journal may lack.
 func noteEntry(n auth.Note) Entry {
 	what := "eab/" + n.EABKey
-	if n.EABKey == "" {
+	switch {
+	case n.Principal != 0:
+		what = "usr/" + strconv.Itoa(int(n.Principal))
+	case n.EABKey == "":
 		what = "org/" + strconv.Itoa(int(n.Org))
 	}
 	return Entry{Index: indexUnjournaled, Member: timeMember(n.At, what)}
@@ -204,6 +207,10 @@ func readNote(m []byte) (n auth.Note, ok bool) {
 	case "eab/":
 		n.EABKey = name
 		return n, name != ""
+	case "usr/":
+		id, err := strconv.ParseInt(name, 10, 32)
+		n.Principal = auth.PrincipalID(id)
+		return n, err == nil && id > 0
 	case "org/":
 		id, err := strconv.ParseInt(name, 10, 32)
 		n.Org = auth.OrgID(id)

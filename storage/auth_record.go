@@ -17,12 +17,15 @@ type orgRecord struct {
 	Disabled seconds  `cbor:"7,keyasint,omitempty"`
 	Created  seconds  `cbor:"8,keyasint"`
 	Edits    int64    `cbor:"9,keyasint,omitempty"`
+	Allow    []string `cbor:"10,keyasint,omitempty"`
+	Deny     []string `cbor:"11,keyasint,omitempty"`
 }
 
 func encodeOrg(o *auth.Org) ([]byte, error) {
 	return encode(orgRecord{
 		Slug: o.Slug, Name: o.Name, Parent: int32(o.Parent), Limited: o.Profiles != nil, Profiles: o.Profiles, EAB: o.EAB.String(),
 		Disabled: toSeconds(o.Disabled), Created: toSeconds(o.Created), Edits: o.Edits,
+		Allow: o.AllowNames, Deny: o.DenyNames,
 	})
 }
 
@@ -40,7 +43,7 @@ func decodeOrg(id auth.OrgID, it Item) (*auth.Org, error) {
 	}
 	o := &auth.Org{
 		ID: id, Slug: r.Slug, Name: r.Name, Parent: auth.OrgID(r.Parent), EAB: mode, Disabled: r.Disabled.time(), Created: r.Created.time(),
-		Edits: r.Edits, Version: it.Version,
+		Edits: r.Edits, Version: it.Version, AllowNames: r.Allow, DenyNames: r.Deny,
 	}
 	if r.Limited {
 		o.Profiles = append([]string{}, r.Profiles...)

@@ -22,6 +22,32 @@ func (db *DB) RecordIntent(ctx context.Context, in ca.Intent, owner ca.Owner) er
 		return errOwner(owner)
 	}
 	before, after := issuance.Enrollment, issuance.Intended(in)
+	b, err := db.commitIntent(ctx, in, issuance, after)
+	if err != nil {
+		if before.Version == [16]byte{} && problem.Is(err, problem.Conflict) {
+			return db.numberConflict(ctx, before.ID, err)
+		}
+		return err
+	}
+	after.Version = b.Version
+	issuance.Enrollment, issuance.Begin, issuance.Mark = after, nil, nil
+	return nil
+}
+
+// commitIntent commits an intent with its enrollment: under the profile's quota, if that holds nothing yet.
+func (db *DB) commitIntent(ctx context.Context, in ca.Intent, issuance *ra.Issuance, after *ra.Enrollment) (*Batch, error) {
+	if issuance.Quota.IsZero() || held(issuance.Enrollment) {
+		b, err := intentBatch(in, issuance, after)
+		if err != nil {
+			return nil, err
+		}
+		return b, db.commit(ctx, b)
+	}
+	return db.commitWithinQuota(ctx, in, issuance, after)
+}
+
+// intentBatch is the commit of an intent.
+func intentBatch(in ca.Intent, issuance *ra.Issuance, after *ra.Enrollment) (*Batch, error) {
 	b := &Batch{
 		Conditions: []Condition{{Key: keyCertificate(in.Issuer, in.Serial), Want: Absent}},
 		Adds: []Entry{
@@ -30,23 +56,17 @@ func (db *DB) RecordIntent(ctx context.Context, in ca.Intent, owner ca.Owner) er
 		},
 	}
 	if err := b.putCertificate(&ca.Certificate{Intent: in, State: ca.Open}); err != nil {
-		return err
+		return nil, err
 	}
-	if err := b.putEnrollment(after, before); err != nil {
-		return err
+	if err := b.putEnrollment(after, issuance.Enrollment); err != nil {
+		return nil, err
 	}
-	if err := begin(b, issuance.Begin); err != nil {
-		return err
-	}
-	if err := db.commit(ctx, b); err != nil {
-		if before.Version == [16]byte{} && problem.Is(err, problem.Conflict) {
-			return db.numberConflict(ctx, before.ID, err)
+	if issuance.Mark != nil {
+		if err := b.putStanding(after, *issuance.Mark); err != nil {
+			return nil, err
 		}
-		return err
 	}
-	after.Version = b.Version
-	issuance.Enrollment, issuance.Begin = after, nil
-	return nil
+	return b, begin(b, issuance.Begin)
 }
 
 // begin adds a door's own beginning to the commit.
@@ -113,6 +133,11 @@ func (db *DB) RecordCertificate(ctx context.Context, c ca.Certificate, owner ca.
 	}
 	if err := b.putEnrollment(after, before); err != nil {
 		return err
+	}
+	if after.Content != "" {
+		if err := b.holdStanding(after); err != nil {
+			return err
+		}
 	}
 	if err := db.commit(ctx, b); err != nil {
 		return err

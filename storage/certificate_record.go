@@ -146,6 +146,13 @@ type enrollmentRecord struct {
 	RequestedNotAfter  seconds `cbor:"25,keyasint,omitempty"`
 
 	Restriction *restrictionRecord `cbor:"26,keyasint,omitempty"`
+
+	// Under a profile that demands approvals.
+	Content   []byte           `cbor:"30,keyasint,omitempty"`
+	Approvals []approvalRecord `cbor:"31,keyasint,omitempty"`
+	Renews    bool             `cbor:"32,keyasint,omitempty"`
+	Holder    string           `cbor:"33,keyasint,omitempty"`
+	Decliner  string           `cbor:"34,keyasint,omitempty"`
 }
 
 type claimRecord struct {
@@ -158,6 +165,16 @@ type provenRecord struct {
 	Proof   proofRecord `cbor:"1,keyasint"`
 	Org     int32       `cbor:"2,keyasint"`
 	Account string      `cbor:"3,keyasint,omitempty"`
+	Owner   int32       `cbor:"50,keyasint,omitempty"` // of the domain
+}
+
+func toProven(p policy.Proven) provenRecord {
+	return provenRecord{Proof: toProof(p.Proof), Org: p.Org, Account: p.Account, Owner: p.Owner}
+}
+
+func (r provenRecord) proven() (policy.Proven, error) {
+	proof, err := r.Proof.proof()
+	return policy.Proven{Proof: proof, Org: r.Org, Account: r.Account, Owner: r.Owner}, err
 }
 
 func encodeEnrollment(e *ra.Enrollment) ([]byte, error) {
@@ -169,6 +186,7 @@ func encodeEnrollment(e *ra.Enrollment) ([]byte, error) {
 		RequestedNotBefore: toSeconds(e.Requested.NotBefore), RequestedNotAfter: toSeconds(e.Requested.NotAfter),
 		Revocation: toRevocation(e.Revocation), Replaces: int64(e.Replaces), Restriction: toRestriction(e.Restriction),
 	}
+	r.Content, r.Approvals, r.Renews, r.Holder, r.Decliner = hexOctets(e.Content), toApprovals(e.Approvals), e.Renews, e.Holder, e.Decliner
 	if e.Fingerprint != [32]byte{} {
 		r.Fingerprint = e.Fingerprint[:]
 	}
@@ -176,7 +194,7 @@ func encodeEnrollment(e *ra.Enrollment) ([]byte, error) {
 		r.Claims = append(r.Claims, claimRecord{Door: string(c.Door), Scope: c.Scope, Name: c.Name})
 	}
 	for _, p := range e.Proofs {
-		r.Proofs = append(r.Proofs, provenRecord{Proof: toProof(p.Proof), Org: p.Org, Account: p.Account})
+		r.Proofs = append(r.Proofs, toProven(p))
 	}
 	if f := e.Failure; f != nil {
 		r.Failure = &failureRecord{Kind: f.Kind.String(), Detail: f.Detail, At: toSeconds(f.At)}
@@ -205,16 +223,18 @@ func decodeEnrollment(id ra.ID, it Item) (*ra.Enrollment, error) {
 		Requested:   policy.Period{NotBefore: r.RequestedNotBefore.time(), NotAfter: r.RequestedNotAfter.time()},
 		Restriction: r.Restriction.restriction(),
 	}
+	e.Content, e.Renews, e.Holder, e.Decliner = octetsHex(r.Content), r.Renews, r.Holder, r.Decliner
+	e.Approvals = fromApprovals(r.Approvals, e.Content)
 	copy(e.Fingerprint[:], r.Fingerprint)
 	for _, c := range r.Claims {
 		e.Claims = append(e.Claims, ra.Claim{Door: ra.Door(c.Door), Scope: c.Scope, Name: c.Name})
 	}
 	for _, p := range r.Proofs {
-		proof, err := p.Proof.proof()
+		proven, err := p.proven()
 		if err != nil {
 			return nil, damaged(keyEnrollment(id), err)
 		}
-		e.Proofs = append(e.Proofs, policy.Proven{Proof: proof, Org: p.Org, Account: p.Account})
+		e.Proofs = append(e.Proofs, proven)
 	}
 	if f := r.Failure; f != nil {
 		e.Failure = &ra.Failure{Kind: problem.ParseKind(f.Kind), Detail: f.Detail, At: f.At.time()}

@@ -49,6 +49,7 @@ type DB struct {
 	deployment string
 	restored   bool
 	numbers    numbers
+	turns      turns // of commits under a quota
 
 	maxFailures int64
 }

@@ -2,6 +2,7 @@ package storage
 
 import (
 	"encoding/binary"
+	"encoding/hex"
 	"slices"
 	"strconv"
 	"time"
@@ -30,10 +31,15 @@ const (
 	indexOrderEnds   = "order-ends"  // time of removal, account, order
 	indexFailures    = "failures"    // time of failure, organisation, authorization
 	indexAll         = "all"         // enrollment: every organisation's
+	indexWaiting     = "waiting"     // enrollment: those that wait for people
 	indexJournals    = "journals"    // ids of journals that have a mark
 
 	indexOrganisations = "organisations" // organisation: those of the store
 	indexEABKeys       = "eab-keys"      // time made, key for external account binding
+	indexPrincipals    = "principals"    // time made, principal
+	indexDomains       = "domains"       // name: domains of organisations
+	indexDomainLooks   = "domain-looks"  // time due, name: domains whose validation is under way
+	indexDomainNotes   = "domain-notes"  // time, name: changes of domains that a journal may lack
 	indexUnjournaled   = "unjournaled"   // time, object: changes that a journal may lack
 
 	topicOrganisations = "organisations"
@@ -52,6 +58,9 @@ func keyUsable(account acme.AccountID, name identifier.Identifier) Key {
 func keyLimit(t acme.Take) Key { return Key(string(t.Limit) + "/" + t.Of) }
 
 func keyEnrollment(id ra.ID) Key { return Key("enrollment/" + strconv.FormatInt(int64(id), 10)) }
+
+// keyStanding is where it says which enrollment is the newest of a content that needs approvals.
+func keyStanding(content string) Key { return Key("standing/" + content) }
 
 func keyClaim(c ra.Claim) Key {
 	// The scope's length keeps ("a/b", "c") and ("a", "b/c") apart.
@@ -77,6 +86,36 @@ func keyOrg(id auth.OrgID) Key   { return Key("organisation/" + strconv.Itoa(int
 func keyOrgSlug(slug string) Key { return Key("organisation-slug/" + slug) }
 func keyEAB(kid string) Key      { return Key("eab/" + kid) }
 
+func keyPrincipal(id auth.PrincipalID) Key { return Key("principal/" + strconv.Itoa(int(id))) }
+
+// keyLogin has the principal with a login below an organisation without a parent.
+func keyLogin(customer auth.OrgID, login string) Key {
+	return Key("login/" + strconv.Itoa(int(customer)) + "/" + login)
+}
+
+// keyCredential has the principal whose credential something finds.
+func keyCredential(lookup string) Key { return Key("credential/" + lookup) }
+
+func keyCredentialUsed(id string) Key { return Key("credential-used/" + id) }
+
+// keyKnownAddress is there if a principal has proved its password at an address.
+func keyKnownAddress(id auth.PrincipalID, address string) Key {
+	return Key("known-address/" + strconv.Itoa(int(id)) + "/" + address)
+}
+
+// keyToken is an access token's, by the hash of it.
+func keyToken(hash [32]byte) Key { return Key("token/" + hex.EncodeToString(hash[:])) }
+
+// keyAttempts is a counter's, in the space of keyLimit.
+func keyAttempts(r auth.AttemptRate) Key { return Key("attempts." + r.Name + "/" + r.Of) }
+
+func indexOrgPrincipals(org auth.OrgID) string { return "principals/" + strconv.Itoa(int(org)) }
+
+func keyDomain(name identifier.Identifier) Key { return Key("domain/" + name.Value()) }
+
+// indexOrgDomains has the names of domains that an organisation owns, that are delegated to it or that it wants.
+func indexOrgDomains(org auth.OrgID) string { return "domains/" + strconv.Itoa(int(org)) }
+
 func indexOrgEABKeys(org auth.OrgID) string { return "eab-keys/" + strconv.Itoa(int(org)) }
 
 // indexEABAccounts has the accounts that were bound by a key.
@@ -97,6 +136,16 @@ func indexPhase(org auth.OrgID, p ra.Phase) string {
 
 func indexProfile(org auth.OrgID, profile string) string {
 	return "profile/" + strconv.Itoa(int(org)) + "/" + profile
+}
+
+// indexHeld has notAfter and enrollment of what counts towards a quota.
+func indexHeld(org auth.OrgID, profile string) string {
+	return "held/" + strconv.Itoa(int(org)) + "/" + profile
+}
+
+// keyQuota changes with each certificate that is begun under a quota.
+func keyQuota(org auth.OrgID, profile string) Key {
+	return Key("quota/" + strconv.Itoa(int(org)) + "/" + profile)
 }
 
 func indexRequester(org auth.OrgID, principal string) string {

@@ -60,6 +60,12 @@ func statusSpan(q ra.Query, now time.Time) span {
 		s.index = indexPhase(q.Org, ra.Revoked)
 	case ra.StatusFailed:
 		s.index = indexPhase(q.Org, ra.Failed)
+	case ra.StatusWaiting:
+		s.index = indexPhase(q.Org, ra.Waiting)
+	case ra.StatusApproved:
+		s.index = indexPhase(q.Org, ra.Approved)
+	case ra.StatusDeclined:
+		s.index = indexPhase(q.Org, ra.Declined)
 	case ra.StatusExpired: // notAfter itself is still valid, and it is kept in whole seconds
 		s.index, s.r = indexPhase(q.Org, ra.Issued), Range{To: member(ceil(now), "")}
 	default:

@@ -59,8 +59,14 @@ func entriesOf(e *ra.Enrollment) []Entry {
 	for _, n := range e.Names {
 		entries = append(entries, Entry{Index: indexName(e.Org), Member: nameMember(n.Value(), id)})
 	}
-	if e.Phase == ra.Requested && !e.Due.IsZero() {
+	if waits(e) {
+		entries = append(entries, Entry{Index: indexWaiting, Member: id})
+	}
+	if (e.Phase == ra.Requested || waits(e)) && !e.Due.IsZero() {
 		entries = append(entries, Entry{Index: indexDue, Member: timeMember(e.Due, string(id))})
+	}
+	if held(e) {
+		entries = append(entries, Entry{Index: indexHeld(e.Org, e.Profile), Member: expiryMember(e.NotAfter, id)})
 	}
 	if !e.NotAfter.IsZero() {
 		entries = append(entries, Entry{Index: indexExpiry(e.Org), Member: expiryMember(e.NotAfter, id)})

@@ -74,10 +74,11 @@ type Replay struct {
 	db *DB
 	// Void are the serials, as issuer/serial, whose last word in the journal is "abandoned": a "signed" before it makes no
 	// certificate.
-	void map[string]bool
-	made map[acme.AccountID]bool // accounts that this replay put back, whose later edits are whole
-	open map[string]audit.Event  // announced signatures of which the journal does not say what became, by issuer/serial
-	last ra.ID                   // the highest enrollment number that the entries have named
+	void  map[string]bool
+	made  map[acme.AccountID]bool  // accounts that this replay put back, whose later edits are whole
+	open  map[string]audit.Event   // announced signatures of which the journal does not say what became, by issuer/serial
+	given map[string][]audit.Event // approvals by content, which the journal has not yet said to be used or declined
+	last  ra.ID                    // the highest enrollment number that the entries have named
 
 	numbered bool // the sequence of numbers stands behind last, or did when a number was last taken
 
@@ -86,7 +87,7 @@ type Replay struct {
 
 // Replay begins a replay. abandoned reports all serials of the journal's "abandoned" entries, as "issuer/serial".
 func (db *DB) Replay(abandoned map[string]bool) *Replay {
-	return &Replay{db: db, void: abandoned, made: make(map[acme.AccountID]bool), open: make(map[string]audit.Event)}
+	return &Replay{db: db, void: abandoned, made: make(map[acme.AccountID]bool), open: make(map[string]audit.Event), given: make(map[string][]audit.Event)}
 }
 
 // Apply gives one entry to the store. Entries of kinds that say nothing about the store's records change nothing.
@@ -98,6 +99,7 @@ func (r *Replay) Apply(ctx context.Context, e audit.Event) error {
 		return nil
 	case audit.Signed:
 		delete(r.open, e.Issuer+"/"+e.Serial)
+		r.use(e)
 		change = r.signed
 	case audit.Abandoned:
 		delete(r.open, e.Issuer+"/"+e.Serial)
@@ -110,10 +112,19 @@ func (r *Replay) Apply(ctx context.Context, e audit.Event) error {
 		change = r.account
 	case audit.AuthzGivenUp:
 		change = r.givenUp
+	case audit.Approved:
+		return r.hold(e)
+	case audit.Declined:
+		r.withdraw(e)
+		change = r.declined
 	case audit.OrgMade, audit.OrgEdited:
 		change = r.org
 	case audit.EABKeyMade, audit.EABKeyEdited:
 		change = r.eabKey
+	case audit.DomainChanged:
+		change = r.domain
+	case audit.PrincipalMade, audit.PrincipalEdited:
+		change = r.principal
 	default:
 		return nil
 	}
@@ -149,6 +160,9 @@ func (r *Replay) End(ctx context.Context) error {
 		if err := r.give(ctx, e, r.unended); err != nil {
 			return fmt.Errorf("closing %s: %w", e.Serial, err)
 		}
+	}
+	if err := r.approve(ctx); err != nil {
+		return err
 	}
 	return r.db.renumber(ctx, r.last)
 }

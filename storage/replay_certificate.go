@@ -173,7 +173,7 @@ func (r *Replay) restore(ctx context.Context, old *ca.Certificate, e audit.Event
 		b.Adds = append(b.Adds, revokedEntry(c))
 	}
 	// What was abandoned left its enrollment to another attempt.
-	if err := r.enroll(ctx, b, c, leaf, old != nil && old.State == ca.Abandoned); err != nil {
+	if err := r.enroll(ctx, b, c, leaf, e, old != nil && old.State == ca.Abandoned); err != nil {
 		return err
 	}
 	if err := b.putCertificate(c); err != nil {
@@ -191,7 +191,7 @@ func (r *Replay) restore(ctx context.Context, old *ca.Certificate, e audit.Event
 // enroll adds to a batch the enrollment of a certificate that is given back: completed if it is there, made anew if there is
 // none under its number, and made anew under a number that nobody has if another's is there, or if the certificate is to
 // have one of its own. The certificate then carries that number.
-func (r *Replay) enroll(ctx context.Context, b *Batch, c *ca.Certificate, leaf *x509.Certificate, own bool) error {
+func (r *Replay) enroll(ctx context.Context, b *Batch, c *ca.Certificate, leaf *x509.Certificate, said audit.Event, own bool) error {
 	before, err := r.db.Enrollment(ctx, ra.ID(c.Enrollment))
 	switch {
 	case problem.Is(err, problem.NotFound) && !own:
@@ -206,9 +206,16 @@ func (r *Replay) enroll(ctx context.Context, b *Batch, c *ca.Certificate, leaf *
 		c.Enrollment = int64(id)
 		before = enrollmentOf(c, leaf)
 	}
+	if before.Content == "" {
+		before.Content, before.Approvals = said.Content, usedApprovals(said, c.Opened)
+		before.Renews = said.Content != "" && len(said.Approvers) == 0
+	}
 	after := (&ra.Issuance{Enrollment: before}).Completed(*c)
 	if c.Revocation != nil {
 		after = after.Revoke(*c.Revocation)
+	}
+	if err := r.useApprovals(ctx, b, after); err != nil {
+		return err
 	}
 	return b.putEnrollment(after, before)
 }
@@ -228,7 +235,7 @@ func (r *Replay) number(ctx context.Context) (ra.ID, error) {
 // for, and waits for it. One that is finished is another certificate's. Until then it is the same if it is about this very
 // serial, or if everything is equal that a certificate is issued by, the key included.
 func sameRequest(e *ra.Enrollment, c *ca.Certificate, leaf *x509.Certificate) bool {
-	if e.Phase != ra.Requested {
+	if e.Phase != ra.Requested && !waits(e) {
 		return false
 	}
 	if e.Issuer == c.Issuer && e.Serial == c.Serial {

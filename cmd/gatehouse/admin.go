@@ -21,6 +21,7 @@ import (
 	"github.com/gatehouse-ca/gatehouse/acme"
 	"github.com/gatehouse-ca/gatehouse/auth"
 	"github.com/gatehouse-ca/gatehouse/ca"
+	"github.com/gatehouse-ca/gatehouse/policy"
 	"github.com/gatehouse-ca/gatehouse/problem"
 	"github.com/gatehouse-ca/gatehouse/ra"
 )
@@ -49,7 +50,13 @@ type admin struct {
 	now         func() time.Time
 	tenants     *auth.Tenants
 	external    *auth.ExternalAccounts
+	principals  *auth.Principals
 	acme        *acme.Server
+	domains     *ra.Domains
+
+	profiles       map[string]*policy.Profile // that are configured
+	defaultProfile string
+	nameRules      func(auth.OrgID) []policy.NameRules
 
 	organisations *auth.Directory
 	publicURL     string // for people who are told where something is
@@ -74,28 +81,63 @@ func listenAdmin(folder string) (net.Listener, error) {
 	return l, nil
 }
 
+// adminRoute is one request of the operator's commands.
+type adminRoute struct {
+	pattern string
+	handle  func(a *admin, caller auth.Caller, r *http.Request) (any, error)
+}
+
+// adminRoutes is the socket in one screen. matrix_test.go tries each of them with callers who are no operators.
+func adminRoutes() []adminRoute {
+	return []adminRoute{
+		{"GET /enrollments", (*admin).list},
+		{"GET /enrollments/{id}", (*admin).get},
+		{"GET /serials/{serial}", (*admin).bySerial},
+		{"POST /serials/{serial}/revoke", (*admin).revoke},
+		{"POST /serials/{serial}/renew-now", (*admin).renewSerial},
+		{"POST /enrollments/{id}/renew-now", (*admin).renewEnrollment},
+		{"POST /renewals", (*admin).renewMany},
+		{"GET /authorizations", (*admin).authzList},
+		{"GET /authorizations/one", (*admin).authzGet},
+		{"GET /requests", (*admin).requestList},
+		{"GET /requests/{id}", (*admin).requestGet},
+		{"POST /requests/{id}/approve", (*admin).requestApprove},
+		{"POST /requests/{id}/decline", (*admin).requestDecline},
+		{"GET /organisations", (*admin).orgList},
+		{"POST /organisations", (*admin).orgAdd},
+		{"GET /organisations/{slug}", (*admin).orgGet},
+		{"POST /organisations/{slug}", (*admin).orgEdit},
+		{"GET /eab-keys", (*admin).eabList},
+		{"POST /eab-keys", (*admin).eabAdd},
+		{"GET /eab-keys/{kid}", (*admin).eabGet},
+		{"POST /eab-keys/{kid}/revoke", (*admin).eabRevoke},
+		{"GET /principals", (*admin).userList},
+		{"POST /principals", (*admin).userAdd},
+		{"GET /principals/{ref}", (*admin).userGet},
+		{"POST /principals/{ref}", (*admin).userEdit},
+		{"POST /principals/{ref}/password", (*admin).userPassword},
+		{"POST /principals/{ref}/credentials", (*admin).keyAdd},
+		{"GET /credentials/{id}", (*admin).keyGet},
+		{"POST /credentials/{id}/rotate", (*admin).keyRotate},
+		{"POST /credentials/{id}/revoke", (*admin).keyRevoke},
+		{"GET /profiles", (*admin).profileList},
+		{"GET /profiles/{name}", (*admin).profileGet},
+		{"POST /profile-tests", (*admin).profileTest},
+		{"GET /domains", (*admin).domainList},
+		{"POST /domains", (*admin).domainAdd},
+		{"GET /domains/{domain}", (*admin).domainGet},
+		{"POST /domains/{domain}/{verb}", (*admin).domainEdit},
+		{"GET /seal", (*admin).sealList},
+		{"POST /seal/rewrap", (*admin).sealRewrap},
+	}
+}
+
 // server is the HTTP server for the socket's listener.
 func (d *operatorDoor) server() *http.Server {
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET /enrollments", d.serve((*admin).list))
-	mux.HandleFunc("GET /enrollments/{id}", d.serve((*admin).get))
-	mux.HandleFunc("GET /serials/{serial}", d.serve((*admin).bySerial))
-	mux.HandleFunc("POST /serials/{serial}/revoke", d.serve((*admin).revoke))
-	mux.HandleFunc("POST /serials/{serial}/renew-now", d.serve((*admin).renewSerial))
-	mux.HandleFunc("POST /enrollments/{id}/renew-now", d.serve((*admin).renewEnrollment))
-	mux.HandleFunc("POST /renewals", d.serve((*admin).renewMany))
-	mux.HandleFunc("GET /authorizations", d.serve((*admin).authzList))
-	mux.HandleFunc("GET /authorizations/one", d.serve((*admin).authzGet))
-	mux.HandleFunc("GET /organisations", d.serve((*admin).orgList))
-	mux.HandleFunc("POST /organisations", d.serve((*admin).orgAdd))
-	mux.HandleFunc("GET /organisations/{slug}", d.serve((*admin).orgGet))
-	mux.HandleFunc("POST /organisations/{slug}", d.serve((*admin).orgEdit))
-	mux.HandleFunc("GET /eab-keys", d.serve((*admin).eabList))
-	mux.HandleFunc("POST /eab-keys", d.serve((*admin).eabAdd))
-	mux.HandleFunc("GET /eab-keys/{kid}", d.serve((*admin).eabGet))
-	mux.HandleFunc("POST /eab-keys/{kid}/revoke", d.serve((*admin).eabRevoke))
-	mux.HandleFunc("GET /seal", d.serve((*admin).sealList))
-	mux.HandleFunc("POST /seal/rewrap", d.serve((*admin).sealRewrap))
+	for _, r := range adminRoutes() {
+		mux.HandleFunc(r.pattern, d.serve(r.handle))
+	}
 	return &http.Server{
 		Handler: http.MaxBytesHandler(mux, 1<<16), ReadTimeout: 10 * time.Second, WriteTimeout: 30 * time.Second,
 		ConnContext: func(ctx context.Context, c net.Conn) context.Context {
@@ -146,14 +188,23 @@ func (d *operatorDoor) answer(handle func(a *admin, caller auth.Caller, r *http.
 	if principal == "" {
 		return nil, problem.New(problem.Unauthorized, "the kernel does not say who is calling")
 	}
+	return d.as(ra.Operator(principal), handle, r)
+}
+
+// as does for a caller what a request asks. Nobody but an operator gets further than here.
+func (d *operatorDoor) as(caller auth.Caller, handle func(a *admin, caller auth.Caller, r *http.Request) (any, error), r *http.Request) (any, error) {
 	c := d.core()
 	if c == nil || !c.entrance.enter() {
 		return nil, problem.Wrap(errNoCore, problem.Unavailable, "%v; try again in a few seconds", errNoCore).After(reopenLast)
 	}
 	defer c.entrance.inside.Done()
+	if err := c.organisations.May(caller, auth.Operate, 0); err != nil {
+		return nil, err
+	}
 	return handle(&admin{
-		registrar: c.registrar, certificate: c.db.Certificate, now: c.clock.Now, tenants: c.tenants, external: c.external, acme: c.acme, organisations: c.organisations, publicURL: c.settings.publicURLs[0],
-	}, ra.Operator(principal), r)
+		registrar: c.registrar, certificate: c.db.Certificate, now: c.clock.Now, tenants: c.tenants, external: c.external, principals: c.principals, acme: c.acme, domains: c.domains, organisations: c.organisations, publicURL: c.settings.publicURLs[0],
+		profiles: c.settings.profiles, defaultProfile: c.settings.defaultProfile, nameRules: c.nameRules,
+	}, caller, r)
 }
 
 type adminError struct {

@@ -26,6 +26,15 @@ type authzView struct {
 	Expires      time.Time       `json:"expires"`
 	Deactivated  time.Time       `json:"deactivated,omitzero"`
 	Challenges   []challengeView `json:"challenges"`
+	Domain       *domainProof    `json:"domain,omitempty"` // the proof that it was born valid by
+}
+
+// domainProof is the proof of a domain, and whose it is.
+type domainProof struct {
+	Domain string `json:"domain"`
+	Owner  string `json:"owner"` // slug
+	Method string `json:"method"`
+	provenView
 }
 
 type challengeView struct {
@@ -79,6 +88,12 @@ func (a *admin) viewAuthz(z *acme.Authorization) authzView {
 	}
 	if org, ok := a.organisations.ByID(z.Org); ok {
 		v.Organisation = org.Slug
+	}
+	if p := z.Domain; p != nil {
+		v.Domain = &domainProof{
+			Domain: p.Identifier.Value(), Owner: a.slug(auth.OrgID(p.Owner)), Method: string(p.Method),
+			provenView: provenView{At: p.At, Until: z.Expires, Seen: p.Seen, Secure: p.Secure},
+		}
 	}
 	for i := range z.Challenges {
 		c := &z.Challenges[i]

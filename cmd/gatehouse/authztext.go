@@ -69,6 +69,11 @@ func describeAuthz(b *strings.Builder, v authzView) {
 	if !v.Deactivated.IsZero() {
 		p.line(0, "given up       %s", utc(v.Deactivated))
 	}
+	if d := v.Domain; d != nil {
+		p.line(0, "")
+		p.line(0, "valid by the domain %s of %s: validated by %s at %s", d.Domain, d.Owner, d.Method, utc(d.At))
+		p.line(1, "seen: %s", d.Seen)
+	}
 	for _, c := range v.Challenges {
 		p.challenge(c)
 	}

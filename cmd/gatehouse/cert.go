@@ -23,7 +23,7 @@ type certCmd struct {
 type certListCmd struct {
 	adminFlags
 	Org       int32  `help:"Organisation's number; needed with a filter where there are several." default:"0"`
-	Status    string `help:"requested, issued, expired, revoked or failed."`
+	Status    string `help:"requested, issued, expired, revoked, failed, awaiting approval, approved or declined."`
 	Profile   string `help:"Issued under this profile."`
 	Requester string `help:"Asked for by this principal, such as acme:… or uid:0."`
 	Name      string `help:"With exactly this name."`

@@ -54,6 +54,8 @@ type fileConfig struct {
 	Organisations []orgConfig              `yaml:"organisations"`
 	Issuers       map[string]issuerConfig  `yaml:"issuers"`
 	Profiles      map[string]profileConfig `yaml:"profiles"`
+	// Domains says how domains of organisations are validated.
+	Domains domainsConfig `yaml:"domains"`
 	// CAAIdentities are the names by which CAA records mean this gateway, as in
 	//   example.com. CAA 0 issue "ca.example.com"
 	// They are needed as soon as a profile asks for CAA, and are shown in the ACME directory.
@@ -144,6 +146,10 @@ type orgConfig struct {
 	// eab add makes (RFC 8555, 7.3.4): off, optional or required. Absent: as its parent; without one, of the first
 	// organisation, as eab under acme says, and of others off.
 	EAB string `yaml:"eab"`
+	// AllowNames and DenyNames are as those of profiles, for all that it and those below it ask for: each level can only narrow
+	// what those above leave. Absent: the profiles alone decide.
+	AllowNames []string `yaml:"allow_names"`
+	DenyNames  []string `yaml:"deny_names"`
 }
 
 // sealConfig is what secrets in the store are sealed with: MAC keys of external account bindings. Several gateways on one
@@ -173,6 +179,7 @@ type issuerConfig struct {
 // profileConfig is what may be issued: policy.Config as it is written, where each word is explained.
 type profileConfig struct {
 	Description    string        `yaml:"description"`
+	Number         int32         `yaml:"number"` // above zero, unique; absent: none
 	Issuer         string        `yaml:"issuer"` // a name under issuers
 	Mode           string        `yaml:"mode"`   // private (default) or public
 	Validity       duration      `yaml:"validity"`
@@ -193,10 +200,30 @@ type profileConfig struct {
 	Lint           string        `yaml:"lint"`
 	DCVMethods     []string      `yaml:"dcv_methods"`
 	ProofLifetime  duration      `yaml:"proof_lifetime"`
-	PrivateRanges  []string      `yaml:"private_ranges"` // CIDR
-	CAA            string        `yaml:"caa"`            // off (default in private mode) or on
-	CAALifetime    duration      `yaml:"caa_lifetime"`
-	DNSSEC         string        `yaml:"dnssec"` // off (default in private mode), opportunistic or require
+	// Proofs of domains that an organisation owns, or that are delegated to it, stand for a validation (docs/domains.md).
+	DelegatedDomains    bool        `yaml:"delegated_domains"`
+	DomainProofLifetime duration    `yaml:"domain_proof_lifetime"` // default 90d, 10d in public mode
+	PrivateRanges       []string    `yaml:"private_ranges"`        // CIDR
+	CAA                 string      `yaml:"caa"`                   // off (default in private mode) or on
+	CAALifetime         duration    `yaml:"caa_lifetime"`
+	DNSSEC              string      `yaml:"dnssec"` // off (default in private mode), opportunistic or require
+	Quota               quotaConfig `yaml:"quota"`
+	Approvals           approvals   `yaml:"approvals"`
+}
+
+// approvals is policy.ApprovalRule as it is written (docs/approvals.md).
+type approvals struct {
+	Required int      `yaml:"required"` // how many other people must approve, 1 to 5; absent: none
+	Role     string   `yaml:"role"`     // theirs: approver (default) or administrator
+	Lifetime duration `yaml:"lifetime"` // of an approval, and of a request that waits for it; default 7d
+	BindKey  bool     `yaml:"bind_key"` // an approval is for one key, also of ACME clients
+	Renewals string   `yaml:"renewals"` // free (default): none while an approved one of the same content is good; approve
+}
+
+// quotaConfig is policy.Quota as it is written: how many certificates one organisation may hold at a time.
+type quotaConfig struct {
+	Certificates int `yaml:"certificates"` // absent: any number
+	PerName      int `yaml:"per_name"`     // of those, with any one name; absent: any number
 }
 
 // subjectConfig is policy.Subject as it is written.

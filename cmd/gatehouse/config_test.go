@@ -52,7 +52,7 @@ func TestConfigFaults(t *testing.T) {
 	inProfile := func(words string) string { return replace("validity: 90d", "validity: 90d, "+words) }
 	for _, fault := range []struct{ name, text, at, says string }{
 		{"unknown word", replace("listen: 127", "listn: 127"), "3:1", `"listn" is not known here; the words are data, store, public_urls, listen, .*`},
-		{"unknown word in a profile", replace("validity", "validty"), "7:32", `"validty" is not known here; the words are description, issuer, .*, private_ranges, caa, caa_lifetime, dnssec`},
+		{"unknown word in a profile", replace("validity", "validty"), "7:32", `"validty" is not known here; the words are description, number, issuer, .*, private_ranges, caa, caa_lifetime, dnssec.*`},
 		{"unknown word in a list", replace("slug", "slg"), "5:25", `"slg" is not known here; the words are id, slug, name, parent, profiles, eab.*`},
 		{"unknown word in an issuer", replace("chain:", "chains:"), "6:18", `"chains" is not known here; the words are chain, alternates, key, concurrency, sign_timeout`},
 		{"other case", replace("data", "Data"), "1:1", `"Data" is not known here; .*`},
@@ -114,6 +114,13 @@ func TestConfigFaults(t *testing.T) {
 		{"resolvers' roots in vain", replace(`["192.0.2.53:53"]`, `["192.0.2.53:53"], resolver_ca: CA/root.pem`), "8:57", `no resolver is asked over TLS; name one as in tls://.*`},
 		{"resolvers' roots", replace(`["192.0.2.53:53"]`, `["tls://192.0.2.53"], resolver_ca: CA/issuer.key`), "8:60", `.*issuer.key holds no PEM certificate`},
 		{"trusted resolver", replace(`["192.0.2.53:53"]`, `["192.0.2.53:53"], trusted_resolvers: [192.0.2.53]`), "8:64", `"192.0.2.53" is none of the resolvers; write it as it stands there: 192.0.2.53:53`},
+		{"a profile's number", inProfile("number: -7"), "7:55", `.*number: -7 is not from 1 to 2147483647; .*`},
+		{"a number of two profiles", replace("validity: 90d}", "validity: 90d, number: 4}, web: {issuer: main, number: 4}") + "acme: {default_profile: tls}\n", "7:87", `number 4 is that of the profile "tls"; give each a number of its own, .*`},
+		{"a quota", inProfile("quota: {certificates: -1}"), "7:69", `.*quota.certificates: -1 is not from 1 to 1000000; .*`},
+		{"a quota of one name above that of all", inProfile("quota: {certificates: 2, per_name: 3}"), "7:82", `.*quota.per_name: 3 for one name is more than the 2 .*`},
+		{"unknown word in a quota", inProfile("quota: {names: 1}"), "7:55", `"names" is not known here; the words are certificates, per_name`},
+		{"names that an organisation may have", replace("name: Main", `name: Main, allow_names: ["a b"]`), "5:62", `allow_names: .*an entry is a name, \*.name, an address or a range .*`},
+		{"names that an organisation may not have", replace("name: Main", "name: Main, deny_names: [10.0.0.1/8]"), "5:61", `deny_names: "10.0.0.1/8" has bits behind its prefix length; write 10.0.0.0/8`},
 		{"DNSSEC of another word", inProfile("dnssec: yes"), "7:55", `.*"yes" is none of "off", "opportunistic" and "require"`},
 		{"DNSSEC in public mode", replace("validity: 90d", "mode: public, dnssec: off"), "7:54", `.*public trust needs authenticated answers .*; write require or leave it out`},
 		{"DNSSEC by way of a network", inProfile("dnssec: require"), "8:25", `profile tls requires DNSSEC, and anybody on the way .* \(192.0.2.53:53\); name one by TLS .*trusted_resolvers.*`},

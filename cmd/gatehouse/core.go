@@ -20,6 +20,7 @@ import (
 	"github.com/gatehouse-ca/gatehouse/internal/web"
 	"github.com/gatehouse-ca/gatehouse/internal/work"
 	"github.com/gatehouse-ca/gatehouse/policy"
+	"github.com/gatehouse-ca/gatehouse/problem"
 	"github.com/gatehouse-ca/gatehouse/publish"
 	"github.com/gatehouse-ca/gatehouse/ra"
 	"github.com/gatehouse-ca/gatehouse/storage"
@@ -40,6 +41,7 @@ type core struct {
 	work      *work.Group
 	authority *ca.Authority
 	registrar *ra.Registrar
+	domains   *ra.Domains
 	validator *dcv.Validator
 	acme      *acme.Server
 	publisher *publish.Publisher
@@ -47,6 +49,7 @@ type core struct {
 	organisations *auth.Directory
 	tenants       *auth.Tenants
 	external      *auth.ExternalAccounts
+	principals    *auth.Principals
 	settler       *auth.Settler
 	doors         http.Handler
 
@@ -175,9 +178,11 @@ func (c *core) openIssuance(ctx context.Context) error {
 	if err := c.openTenants(ctx); err != nil {
 		return err
 	}
+	c.openDomains()
 	profiles, allowed := s.issuable(c.organisations.Allowed)
 	c.registrar = ra.New(ra.Config{
-		Store: c.db, Authority: c.authority, Certificate: c.db.Certificate, Profiles: profiles, Allowed: allowed, Now: c.clock.Now, Log: s.log,
+		Store: c.db, Authority: c.authority, Certificate: c.db.Certificate, Profiles: profiles, Allowed: allowed, Domains: c.domains, NameRules: c.nameRules, Now: c.clock.Now, Log: s.log,
+		MayDecide: c.mayDecide, Journal: c.journal,
 	})
 	if err := c.openPublisher(); err != nil {
 		return err
@@ -187,6 +192,19 @@ func (c *core) openIssuance(ctx context.Context) error {
 		return fmt.Errorf("%w; if the issuer has a new key, give it a new name and keep the old one configured until its last certificate expires", err)
 	}
 	return nil
+}
+
+// mayDecide is nil for a caller who may decide an organisation's requests in a role. Managing principals is what an
+// administrator alone may do.
+func (c *core) mayDecide(caller auth.Caller, role policy.ApproverRole, org auth.OrgID) error {
+	switch role {
+	case policy.ByApprover:
+		return c.organisations.May(caller, auth.Approve, org)
+	case policy.ByAdministrator:
+		return c.organisations.May(caller, auth.ManagePrincipals, org)
+	default:
+		return problem.New(problem.Unauthorized, "the role %q decides nothing", role)
+	}
 }
 
 // publishConfig is what publishing is configured with.
@@ -230,8 +248,8 @@ func (c *core) openDoors(ctx context.Context) error {
 	var err error
 	c.acme, err = acme.New(ctx, acme.Config{
 		PublicURLs: s.publicURLs, Organisations: c.organisations, Profiles: s.profiles, DefaultProfile: s.defaultProfile,
-		Allowed: c.organisations.Allowed, Issuers: s.issuerNames(), Chain: c.chain, Alternates: c.alternates, Store: c.db, Registrar: c.registrar,
-		Validator: c.validator, Journal: c.journal, Work: c.work, TermsURL: s.termsURL, Website: s.website, CAAIdentities: s.caaIdentities,
+		Allowed: c.organisations.Allowed, NameRules: c.nameRules, Issuers: s.issuerNames(), Chain: c.chain, Alternates: c.alternates, Store: c.db, Registrar: c.registrar,
+		Validator: c.validator, Domains: c.domains, Journal: c.journal, Work: c.work, TermsURL: s.termsURL, Website: s.website, CAAIdentities: s.caaIdentities,
 		EAB: s.eab, External: c.external,
 		OrderLifetime: s.orderLifetime, AuthorizationLifetime: s.authorizationLifetime, Now: c.clock.Now, Log: s.log,
 		Limits: s.limits, Limited: s.limited,
@@ -285,6 +303,7 @@ func (c *core) start() {
 		c.work.Every("own certificate", ownTLSEvery, func(ctx context.Context) error { return c.ownTLS.look(ctx, c.registrar) })
 	}
 	c.work.Every("unjournaled changes", time.Minute, func(ctx context.Context) error { return c.settler.Settle(ctx, false) })
+	c.work.Every("domains", sweepEvery, c.domains.Sweep)
 	c.work.Every("enrollments", sweepEvery, c.registrar.Sweep)
 	c.work.Every("intents", time.Minute, func(ctx context.Context) error {
 		_, err := c.authority.SweepIntents(ctx, ca.SweepAge)

@@ -31,6 +31,8 @@ type devFlags struct {
 	TLSALPNPort uint16 `group:"Throw-away gateway" name:"tls-alpn-01-port" help:"The port that tls-alpn-01 validations contact (5001)."`
 	DCVMethods  string `group:"Throw-away gateway" name:"dcv-methods" placeholder:"METHOD,…" help:"Validation methods to offer (http-01,dns-01,tls-alpn-01)."`
 	Resolver    string `group:"Throw-away gateway" help:"DNS server, host:port. Without it every name is 127.0.0.1, and records can be added by dynamic update (RFC 2136, nsupdate) at the address that is printed."`
+	Approvals   int    `group:"Throw-away gateway" help:"How many people must approve each certificate, as gatehouse request does it (0)."`
+	Domains     bool   `group:"Throw-away gateway" name:"delegated-domains" help:"Let the proofs of domains, as gatehouse domain makes them, stand for validations."`
 	PlainHTTP   bool   `group:"Throw-away gateway" name:"plain-http" help:"Serve the doors without TLS."`
 
 	PublicURL string `group:"Throw-away gateway" name:"public-url" help:"URL by which clients reach the doors, if that is not --listen: of a balancer, for example."`
@@ -129,6 +131,7 @@ func devSettings(folder string, f devFlags, h *testca.Hierarchy, resolver string
 	profile, err := policy.New(policy.Config{
 		Name: "dev", Description: "Throw-away certificates for any name", Issuer: "dev", Validity: 24 * time.Hour,
 		Backdate: time.Minute, AllowWildcards: slices.Contains(methods, dcv.DNS01), DCVMethods: methods,
+		Approvals: policy.ApprovalRule{Required: f.Approvals}, DelegatedDomains: f.Domains,
 	})
 	if err != nil {
 		return nil, err
@@ -139,7 +142,7 @@ func devSettings(folder string, f devFlags, h *testca.Hierarchy, resolver string
 	}
 	s := &settings{
 		folder: folder, drainDelay: f.DrainDelay, listen: f.Listen, httpListen: f.HTTPListen, adminListen: f.AdminListen,
-		organisations: organisations, eab: auth.EABOff,
+		organisations: organisations, eab: auth.EABOff, cnameTarget: "dcv.gatehouse.test", // RFC 6761, 6.2: nobody's
 		issuers:  []ca.Issuer{issuer("dev", cmp.Or(f.HTTPURL, "http://"+f.HTTPListen), append(h.Chain(), h.Root.Certificate), backend, 0, 0)},
 		profiles: map[string]*policy.Profile{"dev": profile}, defaultProfile: "dev",
 		validation: dcv.Config{

@@ -37,12 +37,16 @@ type orgView struct {
 	Created    time.Time `json:"created,omitzero"`
 	Disabled   time.Time `json:"disabled,omitzero"`
 	Obstacle   string    `json:"obstacle,omitempty"` // why it does not work
+
+	AllowNames []string `json:"allowNames,omitempty"` // its own rules; those above it are shown with those
+	DenyNames  []string `json:"denyNames,omitempty"`
 }
 
 func viewOrg(o auth.OrgState) orgView {
 	return orgView{
 		ID: int32(o.ID), Slug: o.Slug, Name: o.Name, Parent: o.ParentSlug, Depth: o.Depth, Children: o.Children, Profiles: o.Profiles, EAB: o.EAB.String(),
 		Configured: o.Configured, Created: o.Created, Disabled: o.Disabled, Obstacle: o.Obstacle,
+		AllowNames: o.AllowNames, DenyNames: o.DenyNames,
 	}
 }
 
@@ -74,6 +78,8 @@ type orgAddCmd struct {
 	Name    string   `help:"Its name for people. Default: the slug."`
 	Parent  string   `help:"Slug of the organisation above, of whose profiles it may use some or all." placeholder:"SLUG"`
 	Profile []string `help:"A profile that it may use; repeat it for more. Without it: all that the parent may." sep:"none"`
+	Allow   []string `name:"allow-name" help:"A pattern, as in a profile's allow_names, which names that it and those below it ask for must match; repeat it for more. Without it: any." sep:"none" placeholder:"PATTERN"`
+	Deny    []string `name:"deny-name" help:"A pattern, as in a profile's deny_names, that no such name may match; repeat it for more." sep:"none" placeholder:"PATTERN"`
 	EAB     string   `name:"eab" help:"Whether new accounts need a key of gatehouse eab add: off, optional or required. Default: as the parent; without one off."`
 }
 
@@ -82,7 +88,7 @@ func (c *orgAddCmd) Run(ctx context.Context, s streams) error {
 		c.Name = c.Slug
 	}
 	var v orgView
-	if err := c.call(ctx, "POST", "/organisations", orgAdd{c.Slug, c.Name, c.Parent, c.Profile, c.EAB}, &v); err != nil {
+	if err := c.call(ctx, "POST", "/organisations", orgAdd{c.Slug, c.Name, c.Parent, c.Profile, c.EAB, c.Allow, c.Deny}, &v); err != nil {
 		return err
 	}
 	if c.JSON {
@@ -151,6 +157,8 @@ func (f *adminFlags) print(out io.Writer, v orgView) error {
 	row("because", v.Obstacle)
 	row("eab", v.EAB)
 	row("profiles", v.profiles("all that those above may use"))
+	row("allowed names", strings.Join(v.AllowNames, ", "))
+	row("denied names", strings.Join(v.DenyNames, ", "))
 	row("below it", strconv.Itoa(v.Children))
 	if v.Configured {
 		row("made", "in the configuration file, which alone changes it")
@@ -167,11 +175,15 @@ type orgSetCmd struct {
 	Profile     []string `help:"A profile that it may use, instead of those before; repeat it for more." sep:"none" xor:"profiles"`
 	AllProfiles bool     `help:"It may use all that its parent may." xor:"profiles"`
 	NoProfiles  bool     `help:"It may use none." xor:"profiles"`
+	Allow       []string `name:"allow-name" help:"A pattern, as in a profile's allow_names, which names that it and those below it ask for must match, instead of those before; repeat it for more." sep:"none" placeholder:"PATTERN" xor:"allow"`
+	AnyName     bool     `help:"It may ask for any name that those above it and the profiles let pass." xor:"allow"`
+	Deny        []string `name:"deny-name" help:"A pattern, as in a profile's deny_names, that no such name may match, instead of those before; repeat it for more." sep:"none" placeholder:"PATTERN" xor:"deny"`
+	DenyNone    bool     `help:"It denies no names of its own." xor:"deny"`
 	EAB         *string  `name:"eab" help:"Whether new accounts need a key of gatehouse eab add: off, optional or required."`
 }
 
 func (c *orgSetCmd) Run(ctx context.Context, s streams) error {
-	edit := orgEdit{Name: c.Name, EAB: c.EAB}
+	edit := orgEdit{Name: c.Name, EAB: c.EAB, AllowNames: listEdit(c.Allow, c.AnyName), DenyNames: listEdit(c.Deny, c.DenyNone)}
 	switch {
 	case c.AllProfiles:
 		edit.Profiles = new([]string)
@@ -179,10 +191,21 @@ func (c *orgSetCmd) Run(ctx context.Context, s streams) error {
 		edit.Profiles = &[]string{}
 	case len(c.Profile) > 0:
 		edit.Profiles = &c.Profile
-	case c.Name == nil && c.EAB == nil:
-		return fmt.Errorf("nothing is to be changed; give --name, --profile, --all-profiles, --no-profiles or --eab")
+	case edit == (orgEdit{}):
+		return fmt.Errorf("nothing is to be changed; give --name, --profile, --all-profiles, --no-profiles, --allow-name, --any-name, --deny-name, --deny-none or --eab")
 	}
 	return c.edit(ctx, s, c.Slug, edit)
+}
+
+// listEdit is a list in place of the one before, nil to leave that.
+func listEdit(list []string, clear bool) *[]string {
+	switch {
+	case clear:
+		return &[]string{}
+	case len(list) > 0:
+		return &list
+	}
+	return nil
 }
 
 // edit sends a change of an organisation.

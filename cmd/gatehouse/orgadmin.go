@@ -16,6 +16,9 @@ type orgAdd struct {
 	Parent   string   `json:"parent"`
 	Profiles []string `json:"profiles"` // null: all
 	EAB      string   `json:"eab"`      // empty: as the parent
+
+	AllowNames []string `json:"allowNames,omitempty"`
+	DenyNames  []string `json:"denyNames,omitempty"`
 }
 
 // orgEdit is what org set, disable and enable send. What is absent stays.
@@ -24,6 +27,9 @@ type orgEdit struct {
 	Profiles *[]string `json:"profiles,omitempty"` // a list, or null in it: all
 	EAB      *string   `json:"eab,omitempty"`
 	Disabled *bool     `json:"disabled,omitempty"`
+
+	AllowNames *[]string `json:"allowNames,omitempty"`
+	DenyNames  *[]string `json:"denyNames,omitempty"`
 }
 
 // readBody decodes a command's request, strictly.
@@ -81,7 +87,7 @@ func (a *admin) orgAdd(caller auth.Caller, r *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	o, err := a.tenants.Add(r.Context(), caller, auth.NewOrg{Slug: in.Slug, Name: in.Name, Parent: in.Parent, Profiles: in.Profiles, EAB: mode})
+	o, err := a.tenants.Add(r.Context(), caller, auth.NewOrg{Slug: in.Slug, Name: in.Name, Parent: in.Parent, Profiles: in.Profiles, EAB: mode, AllowNames: in.AllowNames, DenyNames: in.DenyNames})
 	if err != nil {
 		return nil, err
 	}
@@ -97,7 +103,7 @@ func (a *admin) orgEdit(caller auth.Caller, r *http.Request) (any, error) {
 	if err := readBody(r, &raw); err != nil {
 		return nil, err
 	}
-	edit := auth.OrgEdit{Name: raw.Name, Disabled: raw.Disabled}
+	edit := auth.OrgEdit{Name: raw.Name, Disabled: raw.Disabled, AllowNames: raw.AllowNames, DenyNames: raw.DenyNames}
 	if raw.Profiles != nil {
 		edit.Profiles = new([]string)
 		if err := json.Unmarshal(raw.Profiles, edit.Profiles); err != nil {

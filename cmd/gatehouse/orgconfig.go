@@ -7,6 +7,7 @@ import (
 
 	"github.com/gatehouse-ca/gatehouse/auth"
 	"github.com/gatehouse-ca/gatehouse/ca"
+	"github.com/gatehouse-ca/gatehouse/policy"
 	"github.com/gatehouse-ca/gatehouse/seal"
 )
 
@@ -26,11 +27,14 @@ func (c *fileConfig) organisations() (d *auth.Directory, mode auth.EABMode, err 
 	var orgs []auth.Org
 	for i, o := range c.Organisations {
 		where := fmt.Sprintf("organisations[%d]", i)
-		org := auth.Org{ID: auth.OrgID(o.ID), Slug: o.Slug, Name: o.Name, Profiles: o.Profiles}
+		org := auth.Org{ID: auth.OrgID(o.ID), Slug: o.Slug, Name: o.Name, Profiles: o.Profiles, AllowNames: o.AllowNames, DenyNames: o.DenyNames}
 		for _, p := range o.Profiles {
 			if _, ok := c.Profiles[p]; !ok {
 				return nil, 0, c.source.at(where+".profiles", fmt.Errorf("profile %q is not defined under profiles", p))
 			}
+		}
+		if err := c.checkOrgNames(where, o); err != nil {
+			return nil, 0, err
 		}
 		if o.Parent != "" {
 			if org.Parent = numbers[o.Parent]; org.Parent == 0 {
@@ -50,6 +54,17 @@ func (c *fileConfig) organisations() (d *auth.Directory, mode auth.EABMode, err 
 		return nil, 0, c.source.at("organisations", err)
 	}
 	return d, mode, nil
+}
+
+// checkOrgNames refuses rules about names that cannot be read.
+func (c *fileConfig) checkOrgNames(where string, o orgConfig) error {
+	if err := (policy.NameRules{Allow: o.AllowNames}).Check(); err != nil {
+		return c.source.at(where+".allow_names", err)
+	}
+	if err := (policy.NameRules{Deny: o.DenyNames}).Check(); err != nil {
+		return c.source.at(where+".deny_names", err)
+	}
+	return nil
 }
 
 // eabMode reads a mode; absent it is zero.

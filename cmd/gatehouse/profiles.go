@@ -79,7 +79,22 @@ func (c *fileConfig) profiles(now time.Time) (map[string]*policy.Profile, error)
 		}
 		out[name] = p
 	}
-	return out, errors.Join(faults...)
+	return out, errors.Join(append(faults, c.profileNumbers())...)
+}
+
+// profileNumbers refuses a number that two profiles have.
+func (c *fileConfig) profileNumbers() error {
+	var faults []error
+	of := map[int32]string{}
+	for _, name := range slices.Sorted(maps.Keys(c.Profiles)) {
+		n := c.Profiles[name].Number
+		if first, taken := of[n]; taken && n != 0 {
+			faults = append(faults, c.source.at("profiles."+name+".number", fmt.Errorf("number %d is that of the profile %q; give each a number of its own, and never one that another profile has had", n, first)))
+			continue
+		}
+		of[n] = name
+	}
+	return errors.Join(faults...)
 }
 
 func (c *fileConfig) profile(name string, now time.Time) (*policy.Profile, error) {
@@ -96,8 +111,14 @@ func (c *fileConfig) profile(name string, now time.Time) (*policy.Profile, error
 		CommonName: policy.CommonNameRule(pc.CommonName), Subject: policy.Subject(pc.Subject),
 		SubjectFromCSR: words[policy.SubjectField](pc.SubjectFromCSR), Lint: policy.Lint(pc.Lint),
 		DCVMethods: words[dcv.Method](pc.DCVMethods), ProofLifetime: time.Duration(pc.ProofLifetime), Now: now,
+		DelegatedDomains: pc.DelegatedDomains, DomainProofLifetime: time.Duration(pc.DomainProofLifetime),
 		CAA: policy.CAARule(pc.CAA), CAALifetime: time.Duration(pc.CAALifetime),
 		DNSSEC: dcv.DNSSEC(pc.DNSSEC), RequestedValidity: policy.RequestedRule(pc.Requested),
+		Number: pc.Number, Quota: policy.Quota{Certificates: pc.Quota.Certificates, PerName: pc.Quota.PerName},
+		Approvals: policy.ApprovalRule{
+			Required: pc.Approvals.Required, Role: policy.ApproverRole(pc.Approvals.Role), Lifetime: time.Duration(pc.Approvals.Lifetime),
+			BindKey: pc.Approvals.BindKey, Renewals: policy.RenewalRule(pc.Approvals.Renewals),
+		},
 	}
 	for _, text := range pc.PrivateRanges {
 		r, err := netip.ParsePrefix(text)

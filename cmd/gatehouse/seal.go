@@ -96,7 +96,11 @@ func sealViews(use auth.SealUse) []sealView {
 
 func (a *admin) sealRewrap(caller auth.Caller, r *http.Request) (any, error) {
 	n, err := a.external.Rewrap(r.Context(), caller)
-	return map[string]int{"rewrapped": n}, err
+	if err != nil {
+		return nil, err
+	}
+	passwords, err := a.principals.Rewrap(r.Context(), caller)
+	return map[string]int{"rewrapped": n + passwords}, err
 }
 
 type sealListCmd struct{ adminFlags }

@@ -30,6 +30,7 @@ type settings struct {
 	redis       *redis.Config // nil: the embedded store
 	drainDelay  time.Duration // between turning unready and the end of the doors
 	publicURLs  []string
+	cnameTarget string // configured; empty: see domainTarget
 	listen      string
 	tls         *tls.Config     // of files; nil with own, and for plain HTTP
 	own         *ownCertificate // nil: the listener has files, or no TLS
@@ -85,6 +86,8 @@ func (c *fileConfig) settings(log *slog.Logger) (*settings, error) {
 	s.redis, err = c.store()
 	fault(err)
 	fault(c.checkURLs())
+	s.cnameTarget, err = c.cnameTarget()
+	fault(err)
 	s.trustedProxies, err = c.proxies()
 	fault(err)
 	s.organisations, s.eab, err = c.organisations()

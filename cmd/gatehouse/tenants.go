@@ -22,10 +22,16 @@ func (c *core) openTenants(ctx context.Context) (err error) {
 	if err := c.settler.Settle(ctx, true); err != nil {
 		return fmt.Errorf("telling the journal of changes that the store has: %w", err)
 	}
-	c.tenants = auth.NewTenants(auth.TenantsConfig{Directory: c.organisations, Store: c.db, Journal: c.journal, Now: c.clock.Now, Log: s.log})
+	c.tenants = auth.NewTenants(auth.TenantsConfig{Directory: c.organisations, Store: c.db, Journal: c.journal, CheckNames: checkNameRules, Now: c.clock.Now, Log: s.log})
 	c.external = auth.NewExternalAccounts(auth.ExternalAccountsConfig{
 		Store: c.db, Sealer: s.sealer, Journal: c.journal, Directory: c.organisations, CheckNames: checkNamePatterns, Now: c.clock.Now, Log: s.log,
 	})
+	c.principals, err = auth.NewPrincipals(auth.PrincipalsConfig{
+		Directory: c.organisations, Store: c.db, Sealer: s.sealer, Journal: c.journal, Now: c.clock.Now, Log: s.log,
+	})
+	if err != nil {
+		return err
+	}
 	return c.checkSealKeys(ctx)
 }
 
@@ -43,12 +49,35 @@ func (c *core) checkSealKeys(ctx context.Context) error {
 			return fmt.Errorf("the external account binding key %s is sealed under the key %s, which is not configured; name that key in key or old of seal: {key: FILE, old: [FILE]}", k.ID, id)
 		}
 	}
+	people, _, err := c.db.Principals(ctx, 0, "", sealedLook)
+	if err != nil {
+		return fmt.Errorf("reading what is sealed: %w", err)
+	}
+	for _, p := range people {
+		if id, err := seal.KeyOf(p.Password.Sealed); err == nil && !slices.Contains(c.settings.sealer.Keys(), id) {
+			return fmt.Errorf("the password of %s (%s) is sealed under the key %s, which is not configured; name that key in key or old of seal: {key: FILE, old: [FILE]}", p.Login, p.ID, id)
+		}
+	}
 	return nil
 }
 
 // checkNamePatterns holds patterns to the rules of a profile's allow_names.
 func checkNamePatterns(patterns []string) error {
 	return policy.Restriction{Names: patterns}.Check()
+}
+
+// checkNameRules holds an organisation's lists to the rules of a profile's allow_names and deny_names.
+func checkNameRules(allow, deny []string) error {
+	return policy.NameRules{Allow: allow, Deny: deny}.Check()
+}
+
+// nameRules are those that an organisation is held to, as policy takes them.
+func (c *core) nameRules(org auth.OrgID) []policy.NameRules {
+	var levels []policy.NameRules
+	for _, level := range c.organisations.NameRules(org) {
+		levels = append(levels, policy.NameRules(level))
+	}
+	return levels
 }
 
 // checkTenants says whether the organisations of a store go with the configuration, and whether the keys that its secrets
@@ -77,7 +106,7 @@ func checkSealed(ctx context.Context, s *settings, store auth.Store) checkResult
 	case len(use.Unknown) > 0:
 		return checkResult{"seal", false, fmt.Sprintf("%d secrets of the store: %v", use.Under[use.Unknown[0]], &seal.UnknownKeyError{ID: use.Unknown[0]})}
 	case s.sealer == nil:
-		return checkResult{"seal", true, "no key is configured, and nothing is sealed; external account binding needs one (seal: {key: FILE})"}
+		return checkResult{"seal", true, "no key is configured, and nothing is sealed; external account binding and passwords need one (seal: {key: FILE})"}
 	case n == 0:
 		return checkResult{"seal", true, fmt.Sprintf("the key %s seals; nothing is sealed yet", use.Keys[0])}
 	}

@@ -1,0 +1,171 @@
+package main
+
+import (
+	"encoding/json"
+	"net/http"
+	"net/netip"
+	"net/url"
+
+	"github.com/gatehouse-ca/gatehouse/auth"
+	"github.com/gatehouse-ca/gatehouse/dcv"
+	"github.com/gatehouse-ca/gatehouse/identifier"
+	"github.com/gatehouse-ca/gatehouse/problem"
+	"github.com/gatehouse-ca/gatehouse/ra"
+)
+
+// domainAdd is what domain add sends.
+type domainAdd struct {
+	Domain string `json:"domain"`
+	Org    string `json:"org"`
+}
+
+// domainEdit is what the other commands about a domain send.
+type domainEdit struct {
+	Method string `json:"method,omitempty"`
+	To     string `json:"to,omitempty"`
+}
+
+// domainMethods are the methods by the words of the command line.
+var domainMethods = map[string]dcv.Method{"http": dcv.HTTPFile, "https": dcv.HTTPSFile, "txt": dcv.DNSTXT, "cname": dcv.DNSCNAME}
+
+// openDomains makes what looks after the domains of organisations.
+func (c *core) openDomains() {
+	s := c.settings
+	c.domains = ra.NewDomains(ra.DomainsConfig{
+		Store: c.db, Directory: c.organisations, Profiles: s.profiles, Validator: c.validator, Journal: c.journal, Target: s.domainTarget(),
+		Now: c.clock.Now, Log: s.log,
+	})
+}
+
+// domainTarget is below which name the targets of CNAME records are: the configured one, or dcv. in front of the first public
+// URL's host, unless that is an address or has no room.
+func (s *settings) domainTarget() string {
+	if s.cnameTarget != "" {
+		return s.cnameTarget
+	}
+	u, err := url.Parse(s.publicURLs[0])
+	if err != nil {
+		return ""
+	}
+	if _, err := netip.ParseAddr(u.Hostname()); err == nil {
+		return ""
+	}
+	name, err := identifier.ParseDNS("dcv." + u.Hostname())
+	if err != nil || len(name.Value()) > maxCNAMETarget {
+		return ""
+	}
+	return name.Value()
+}
+
+func (a *admin) slug(id auth.OrgID) string {
+	org, _ := a.organisations.ByID(id)
+	return org.Slug
+}
+
+func (a *admin) viewDomain(d *ra.Domain) domainView {
+	status, until := a.domains.Status(d)
+	v := domainView{
+		Domain: d.Name.Value(), Org: a.slug(d.Org), OrgID: int32(d.Org), Status: string(status), Created: d.Created, Until: until,
+		Delegations: []delegationView{},
+	}
+	if p := d.Proof; p != nil {
+		v.Method = string(p.Method)
+		v.Proof = &provenView{At: p.At, Until: until, Seen: p.Seen, Secure: p.Secure}
+	}
+	for _, l := range d.Delegations {
+		v.Delegations = append(v.Delegations, delegationView{
+			Org: a.slug(l.Org), OrgID: int32(l.Org), State: string(l.State), Requested: l.Requested, Decided: l.Decided,
+		})
+	}
+	if l := d.Validation; l != nil {
+		v.Validation = &lookingView{
+			Method: string(l.Method), Location: ra.Location(d.Name, l), Record: recordOf(l.Method), Value: l.Publication.Value,
+			Begun: l.Begun, Expires: l.Expires, Due: l.Due, Attempts: l.Attempts,
+		}
+		if f := l.Failed; f != nil {
+			v.Validation.Failed = &failureView{Kind: f.Kind.String(), Detail: f.Detail, At: f.At}
+			if json.Valid(f.Record) {
+				v.Validation.Failed.Record = f.Record
+			}
+		}
+	}
+	return v
+}
+
+// recordOf is what a method has published.
+func recordOf(m dcv.Method) string {
+	switch m {
+	case dcv.DNSTXT:
+		return "TXT"
+	case dcv.DNSCNAME:
+		return "CNAME"
+	default:
+		return "file"
+	}
+}
+
+func (a *admin) domainAdd(caller auth.Caller, r *http.Request) (any, error) {
+	var in domainAdd
+	if err := readBody(r, &in); err != nil {
+		return nil, err
+	}
+	return a.domain(a.domains.Add(r.Context(), caller, in.Domain, in.Org))
+}
+
+func (a *admin) domain(d *ra.Domain, err error) (any, error) {
+	if err != nil {
+		return nil, err
+	}
+	return a.viewDomain(d), nil
+}
+
+func (a *admin) domainGet(caller auth.Caller, r *http.Request) (any, error) {
+	return a.domain(a.domains.Get(r.Context(), caller, r.PathValue("domain")))
+}
+
+func (a *admin) domainList(caller auth.Caller, r *http.Request) (any, error) {
+	q, limit := r.URL.Query(), 50
+	if err := number(q.Get("limit"), "limit", &limit); err != nil {
+		return nil, err
+	}
+	found, err := a.domains.List(r.Context(), caller, q.Get("org"), q.Get("after"), limit)
+	if err != nil {
+		return nil, err
+	}
+	list := domainPage{Domains: make([]domainView, 0, len(found))}
+	for _, d := range found {
+		list.Domains = append(list.Domains, a.viewDomain(d))
+	}
+	if len(found) == limit {
+		list.Next = found[limit-1].Name.Value()
+	}
+	return list, nil
+}
+
+func (a *admin) domainEdit(caller auth.Caller, r *http.Request) (any, error) {
+	var in domainEdit
+	if err := readBody(r, &in); err != nil {
+		return nil, err
+	}
+	ctx, name := r.Context(), r.PathValue("domain")
+	switch verb := r.PathValue("verb"); verb {
+	case "validate":
+		method, ok := domainMethods[in.Method]
+		if !ok {
+			return nil, problem.New(problem.Malformed, "method is %q; give http, https, txt or cname", in.Method)
+		}
+		return a.domain(a.domains.Validate(ctx, caller, name, method))
+	case "check":
+		return a.domain(a.domains.Check(ctx, caller, name))
+	case "delegate":
+		return a.domain(a.domains.Delegate(ctx, caller, name, in.To))
+	case "approve":
+		return a.domain(a.domains.Approve(ctx, caller, name, in.To))
+	case "reject":
+		return a.domain(a.domains.Reject(ctx, caller, name, in.To))
+	case "remove":
+		return a.domain(a.domains.Remove(ctx, caller, name))
+	default:
+		return nil, problem.New(problem.NotFound, "a domain cannot be told to %q", verb)
+	}
+}

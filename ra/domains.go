@@ -1,0 +1,330 @@
+package ra
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"log/slog"
+	"slices"
+	"time"
+
+	"github.com/gatehouse-ca/gatehouse/audit"
+	"github.com/gatehouse-ca/gatehouse/auth"
+	"github.com/gatehouse-ca/gatehouse/dcv"
+	"github.com/gatehouse-ca/gatehouse/identifier"
+	"github.com/gatehouse-ca/gatehouse/policy"
+	"github.com/gatehouse-ca/gatehouse/problem"
+)
+
+const (
+	// domainChange bounds a change that was begun: it is finished even if whoever asked hangs up.
+	domainChange = 15 * time.Second
+	// maxDomainTries bounds how often a change is tried on what is then there. Each time but the last another one came first.
+	maxDomainTries = 20
+	// MaxDelegations is how many organisations one domain can be delegated to.
+	MaxDelegations = 200
+)
+
+// DomainsConfig is what Domains needs. All but Target, Now and Log are required.
+type DomainsConfig struct {
+	Store     DomainStore
+	Directory *auth.Directory
+	Profiles  map[string]*policy.Profile
+	Validator DomainValidator
+	Journal   DomainJournal
+	// Target is the DNS name below which the targets of CNAME records are made: a name of the gateway's own. They need not exist.
+	// Empty: nothing is validated by CNAME.
+	Target string
+	Now    func() time.Time // nil: time.Now
+	Log    *slog.Logger     // nil: discarded
+}
+
+// DomainValidator proves control over a name (dcv.Validator).
+type DomainValidator interface {
+	Check(ctx context.Context, req dcv.Request) (*dcv.Proof, *dcv.Record, error)
+}
+
+// DomainJournal is the audit journal: durable on return, or an error.
+type DomainJournal interface {
+	Append(ctx context.Context, events ...audit.Event) error
+}
+
+// Domains are the domains of organisations: who owns them, whom they are delegated to, and what proves control of them. What
+// it acknowledged is in store and journal. It is safe for concurrent use, in any number of processes.
+type Domains struct {
+	DomainsConfig
+}
+
+// NewDomains makes Domains.
+func NewDomains(c DomainsConfig) *Domains {
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	return &Domains{c}
+}
+
+// noDomain is the answer for a name that is nobody's, and for one of an organisation that the caller does not see.
+func noDomain(name identifier.Identifier) error {
+	return problem.New(problem.NotFound, "there is no domain %s", name.Value())
+}
+
+// may holds a caller to the rights on objects of an organisation. Who may not even see it hears that there is no such domain.
+func (m *Domains) may(caller auth.Caller, action auth.Action, org auth.OrgID, name identifier.Identifier) error {
+	err := m.Directory.May(caller, action, org)
+	if problem.Is(err, problem.NotFound) {
+		return noDomain(name)
+	}
+	return err
+}
+
+// parse reads a domain's name.
+func parseDomain(text string) (identifier.Identifier, error) {
+	name, err := identifier.ParseDNS(text)
+	switch {
+	case err != nil:
+		return name, problem.New(problem.Malformed, "domain: %v", err)
+	case name.IsWildcard():
+		return name, problem.New(problem.Malformed, "domain: %s is a wildcard name; give %s, whose proof by DNS covers it", name.Value(), name.Base().Value())
+	case name.IsPublicSuffix():
+		return name, problem.New(problem.Malformed, "domain: %s is a public suffix, which nobody owns; give a name below it", name.Value())
+	}
+	return name, nil
+}
+
+// org finds the organisation of a slug for a caller.
+func (m *Domains) org(slug string) (auth.Org, error) {
+	o, ok := m.Directory.BySlug(slug)
+	if !ok {
+		return o, problem.New(problem.NotFound, "there is no organisation with the slug %q that works; gatehouse org list shows them", slug)
+	}
+	return o, nil
+}
+
+// Add gives a domain that is nobody's to an organisation. Conflict if it is another's, or its own already.
+func (m *Domains) Add(ctx context.Context, caller auth.Caller, domain, slug string) (*Domain, error) {
+	name, err := parseDomain(domain)
+	if err != nil {
+		return nil, err
+	}
+	org, err := m.org(slug)
+	if err != nil {
+		return nil, err
+	}
+	if err := m.Directory.May(caller, auth.ManageDomains, org.ID); err != nil {
+		return nil, err
+	}
+	return m.change(ctx, name, caller.Principal, "added", func(d *Domain) (*Domain, error) {
+		if d != nil && d.Removed.IsZero() {
+			return nil, problem.New(problem.Conflict, "the domain %s has an owner already; it must be removed there first", name.Value())
+		}
+		return &Domain{Name: name, Org: org.ID, Created: m.second()}, nil
+	})
+}
+
+// Remove takes a domain from its owner, with its proof and delegations. Nothing is issued on its proof from then on; what was
+// issued stays.
+func (m *Domains) Remove(ctx context.Context, caller auth.Caller, domain string) (*Domain, error) {
+	return m.edit(ctx, caller, domain, "removed", func(d *Domain) error {
+		d.Removed, d.Delegations, d.Proof, d.Validation = m.second(), nil, nil, nil
+		return nil
+	})
+}
+
+// Delegate asks that an organisation below the owner may use the domain. It has no effect before [Domains.Approve]. Whoever
+// manages the domains of either may ask.
+func (m *Domains) Delegate(ctx context.Context, caller auth.Caller, domain, slug string) (*Domain, error) {
+	name, err := parseDomain(domain)
+	if err != nil {
+		return nil, err
+	}
+	to, err := m.org(slug)
+	if err != nil {
+		return nil, err
+	}
+	return m.change(ctx, name, caller.Principal, "delegation to "+slug+" requested", func(d *Domain) (*Domain, error) {
+		if d == nil || !d.Removed.IsZero() {
+			return nil, noDomain(name)
+		}
+		if m.may(caller, auth.ManageDomains, to.ID, name) != nil {
+			if err := m.may(caller, auth.ManageDomains, d.Org, name); err != nil {
+				return nil, err
+			}
+		}
+		if !m.below(to.ID, d.Org) {
+			return nil, problem.New(problem.Malformed, "to: %s is not below the domain's owner; a domain is delegated downwards only", slug)
+		}
+		next := d.clone()
+		switch l := next.delegation(to.ID); {
+		case l == nil && len(next.Delegations) >= MaxDelegations:
+			return nil, problem.New(problem.Conflict, "the domain %s is delegated to %d organisations already, and no more are kept", name.Value(), MaxDelegations)
+		case l == nil:
+			next.Delegations = append(next.Delegations, Delegation{Org: to.ID, State: DelegationRequested, Requested: m.second()})
+		case l.State == DelegationRejected:
+			*l = Delegation{Org: to.ID, State: DelegationRequested, Requested: m.second()}
+		default:
+			return nil, problem.New(problem.Conflict, "the delegation to %s is %s already", slug, l.State)
+		}
+		slices.SortFunc(next.Delegations, func(a, b Delegation) int { return cmp.Compare(a.Org, b.Org) })
+		return next, nil
+	})
+}
+
+// Approve lets an organisation use the domain as it has asked to.
+func (m *Domains) Approve(ctx context.Context, caller auth.Caller, domain, slug string) (*Domain, error) {
+	return m.decide(ctx, caller, domain, slug, DelegationApproved)
+}
+
+// Reject refuses a delegation, or takes back one that was approved.
+func (m *Domains) Reject(ctx context.Context, caller auth.Caller, domain, slug string) (*Domain, error) {
+	return m.decide(ctx, caller, domain, slug, DelegationRejected)
+}
+
+func (m *Domains) decide(ctx context.Context, caller auth.Caller, domain, slug string, state DelegationState) (*Domain, error) {
+	to, err := m.org(slug)
+	if err != nil {
+		return nil, err
+	}
+	return m.edit(ctx, caller, domain, fmt.Sprintf("delegation to %s %s", slug, state), func(d *Domain) error {
+		l := d.delegation(to.ID)
+		switch {
+		case l == nil:
+			return problem.New(problem.NotFound, "no delegation to %s was requested; gatehouse domain delegate %s --to %s requests it", slug, d.Name.Value(), slug)
+		case l.State == state, l.State == DelegationRejected:
+			return problem.New(problem.Conflict, "the delegation to %s is %s already", slug, l.State)
+		}
+		l.State, l.Decided = state, m.second()
+		return nil
+	})
+}
+
+// below reports whether an organisation is below another one.
+func (m *Domains) below(org, above auth.OrgID) bool {
+	for range auth.MaxDepth {
+		o, ok := m.Directory.ByID(org)
+		if !ok || o.Parent == 0 {
+			return false
+		}
+		if o.Parent == above {
+			return true
+		}
+		org = o.Parent
+	}
+	return false
+}
+
+// Get reads a domain for whoever may view its owner, or an organisation in whose list it stands.
+func (m *Domains) Get(ctx context.Context, caller auth.Caller, domain string) (*Domain, error) {
+	name, err := parseDomain(domain)
+	if err != nil {
+		return nil, err
+	}
+	found, err := m.Store.Domains(ctx, []identifier.Identifier{name})
+	if err != nil {
+		return nil, err
+	}
+	d := found[0]
+	if d == nil {
+		return nil, noDomain(name)
+	}
+	for _, org := range d.Lists() { // of a removed one there are none
+		if m.Directory.May(caller, auth.View, org) == nil {
+			return m.seenBy(caller, d), nil
+		}
+	}
+	return nil, noDomain(name)
+}
+
+// seenBy is a domain without what is other organisations': whoever may not view the owner sees its own delegation alone, and
+// not what is to be published.
+func (m *Domains) seenBy(caller auth.Caller, d *Domain) *Domain {
+	if m.Directory.May(caller, auth.View, d.Org) == nil {
+		return d
+	}
+	c := d.clone()
+	c.Validation = nil
+	c.Delegations = slices.DeleteFunc(c.Delegations, func(l Delegation) bool { return m.Directory.May(caller, auth.View, l.Org) != nil })
+	return c
+}
+
+// List lists domains by name: those that an organisation owns, that are delegated to it or that it wants, or with no slug, for
+// operators, all. The page begins behind a name, and has 1 to 500.
+func (m *Domains) List(ctx context.Context, caller auth.Caller, slug, after string, limit int) ([]*Domain, error) {
+	if limit < 1 || limit > 500 {
+		return nil, problem.New(problem.Malformed, "limit is %d; give 1 to 500", limit)
+	}
+	if len(after) > 253 {
+		return nil, problem.New(problem.Malformed, "after is no domain's name")
+	}
+	var org auth.OrgID
+	switch {
+	case slug != "":
+		o, err := m.org(slug)
+		if err == nil {
+			err = m.Directory.May(caller, auth.View, o.ID)
+		}
+		if err != nil {
+			return nil, err
+		}
+		org = o.ID
+	case !caller.Operator:
+		return nil, problem.New(problem.Unauthorized, "only an operator lists the domains of all organisations; name one")
+	}
+	found, err := m.Store.ListDomains(ctx, org, after, limit)
+	for i, d := range found {
+		found[i] = m.seenBy(caller, d)
+	}
+	return found, err
+}
+
+// edit changes a domain that is there, for whoever manages those of its owner.
+func (m *Domains) edit(ctx context.Context, caller auth.Caller, domain, what string, apply func(*Domain) error) (*Domain, error) {
+	name, err := parseDomain(domain)
+	if err != nil {
+		return nil, err
+	}
+	return m.change(ctx, name, caller.Principal, what, func(d *Domain) (*Domain, error) {
+		if d == nil || !d.Removed.IsZero() {
+			return nil, noDomain(name)
+		}
+		if err := m.may(caller, auth.ManageDomains, d.Org, name); err != nil {
+			return nil, err
+		}
+		next := d.clone()
+		return next, apply(next)
+	})
+}
+
+// change makes a change that the journal is told of, again on what is then there if another one came first. apply gets nil
+// if there never was such a domain.
+func (m *Domains) change(ctx context.Context, name identifier.Identifier, actor, what string, apply func(*Domain) (*Domain, error)) (*Domain, error) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), domainChange)
+	defer cancel()
+	for try := 1; ; try++ {
+		found, err := m.Store.Domains(ctx, []identifier.Identifier{name})
+		if err != nil {
+			return nil, err
+		}
+		next, err := apply(found[0])
+		if err != nil {
+			return nil, err
+		}
+		at := m.Now().UTC().Truncate(time.Millisecond)
+		next.Edits = at.UnixMilli()
+		if found[0] != nil {
+			next.Edits = max(next.Edits, found[0].Edits+1)
+		}
+		err = m.Store.PutDomain(ctx, next, found[0], at)
+		if problem.Is(err, problem.Conflict) && try < maxDomainTries {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		return next, m.journal(ctx, next, actor, what, DomainNote{Name: name, At: at})
+	}
+}
+
+func (m *Domains) second() time.Time { return m.Now().UTC().Truncate(time.Second) }
