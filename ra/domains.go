@@ -144,7 +144,7 @@ func (m *Domains) Delegate(ctx context.Context, caller auth.Caller, domain, slug
 	if err != nil {
 		return nil, err
 	}
-	return m.change(ctx, name, caller.Principal, "delegation to "+slug+" requested", func(d *Domain) (*Domain, error) {
+	d, err := m.change(ctx, name, caller.Principal, "delegation to "+slug+" requested", func(d *Domain) (*Domain, error) {
 		if d == nil || !d.Removed.IsZero() {
 			return nil, noDomain(name)
 		}
@@ -154,6 +154,9 @@ func (m *Domains) Delegate(ctx context.Context, caller auth.Caller, domain, slug
 			}
 		}
 		if !m.below(to.ID, d.Org) {
+			if m.Directory.May(caller, auth.View, d.Org) != nil { // of another tree's it is not even told that it is there
+				return nil, noDomain(name)
+			}
 			return nil, problem.New(problem.Malformed, "to: %s is not below the domain's owner; a domain is delegated downwards only", slug)
 		}
 		next := d.clone()
@@ -170,6 +173,10 @@ func (m *Domains) Delegate(ctx context.Context, caller auth.Caller, domain, slug
 		slices.SortFunc(next.Delegations, func(a, b Delegation) int { return cmp.Compare(a.Org, b.Org) })
 		return next, nil
 	})
+	if err != nil {
+		return nil, err
+	}
+	return m.seenBy(caller, d), nil
 }
 
 // Approve lets an organisation use the domain as it has asked to.

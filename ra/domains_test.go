@@ -516,3 +516,34 @@ func TestNoStoreTripWithoutDelegatedDomains(t *testing.T) {
 		t.Errorf("%v, %v, %v", found, err, w.engine.Trips())
 	}
 }
+
+// TestDelegateTellsNothingOfOthers: who asks for a domain learns of no domain outside of what is above it, and is not given
+// what only the owner sees.
+func TestDelegateTellsNothingOfOthers(t *testing.T) {
+	w, ctx := newDomainWorld(t), t.Context()
+	w.validated("example.com", "main", dcv.DNSTXT)
+	admin := func(org auth.OrgID) auth.Caller {
+		return auth.Caller{Principal: "user:1", Org: org, Roles: []auth.Grant{{Org: org, Role: auth.Administrator}}}
+	}
+	_, foreign := w.Delegate(ctx, admin(2), "example.com", "other")
+	_, absent := w.Delegate(ctx, admin(2), "example.org", "other")
+	if !problem.Is(foreign, problem.NotFound) || strings.ReplaceAll(foreign.Error(), "example.com", "example.org") != absent.Error() {
+		t.Errorf("of another's domain: %v, of an absent one: %v", foreign, absent)
+	}
+	_, err := w.Delegate(ctx, admin(1), "example.com", "main")
+	wantKind(t, err, problem.Malformed)
+	_, err = w.Delegate(ctx, operator, "example.com", "far")
+	must(t, err)
+	_, err = w.Validate(ctx, operator, "example.com", dcv.DNSTXT)
+	must(t, err)
+	_, err = w.Delegate(ctx, operator, "example.com", "below")
+	must(t, err)
+	_, err = w.Reject(ctx, operator, "example.com", "far")
+	must(t, err)
+	far := auth.Caller{Principal: "user:3", Org: 4, Roles: []auth.Grant{{Org: 4, Role: auth.Administrator}}}
+	d, err := w.Delegate(ctx, far, "example.com", "far")
+	must(t, err)
+	if d.Validation != nil || len(d.Delegations) != 1 || d.Delegations[0].Org != 4 {
+		t.Errorf("far is given %+v", d)
+	}
+}
