@@ -309,6 +309,23 @@ func TestRotation(t *testing.T) {
 	says(t, "rotating what was revoked", err, problem.Conflict, "revoked")
 }
 
+// TestRotationKeepsTheEnd: an overlap does not carry a secret beyond the end that it was given.
+func TestRotationKeepsTheEnd(t *testing.T) {
+	d := newDoorway(t, auth.Lockout{})
+	ctx := t.Context()
+	_, c, old, err := d.x.AddCredential(ctx, operator, d.ada(), auth.NewCredential{Kind: auth.APIKey, Lifetime: time.Hour})
+	must(t, err)
+	_, _, next, err := d.x.Rotate(ctx, operator, c.ID, auth.Rotation{Overlap: auth.MaxOverlap, Lifetime: 365 * 24 * time.Hour})
+	must(t, err)
+	_, err = d.a.Key(ctx, old.Key, home)
+	must(t, err)
+	d.now = d.now.Add(time.Hour)
+	got, err := d.a.Key(ctx, old.Key, home)
+	isRefused(t, "the old one after its end", got, err)
+	_, err = d.a.Key(ctx, next.Key, home)
+	must(t, err)
+}
+
 // TestEndedCredentials: one that was revoked or has expired counts no more, and of a client neither do its tokens.
 func TestEndedCredentials(t *testing.T) {
 	d := newDoorway(t, auth.Lockout{})

@@ -170,8 +170,8 @@ func (x *Principals) prune(p *Principal) error {
 
 // Rotation is how a credential is rotated.
 type Rotation struct {
-	// Overlap is how long the old secret or certificate goes on; zero: not at all. At most [MaxOverlap]. One that was
-	// replaced before ends in any case: at most two count at a time.
+	// Overlap is how long the old secret or certificate goes on, though not beyond the end that it had; zero: not at all. At
+	// most [MaxOverlap]. One that was replaced before ends in any case: at most two count at a time.
 	Overlap     time.Duration
 	Lifetime    time.Duration     // of the new one; zero: the end stays as it is
 	Certificate *x509.Certificate // of a certificate's credential
@@ -209,6 +209,9 @@ func (x *Principals) Rotate(ctx context.Context, caller Caller, id string, how R
 		}
 		if how.Overlap > 0 {
 			c.Previous, c.PreviousUntil = old, now.Add(how.Overlap)
+			if !c.Expires.IsZero() && c.Expires.Before(c.PreviousUntil) { // the end that the old one was given stays its end
+				c.PreviousUntil = c.Expires
+			}
 		}
 		c.Rotated, c.Expires = now, cmp.Or(end, c.Expires)
 		rotated = *c
