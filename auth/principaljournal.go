@@ -1,6 +1,7 @@
 package auth
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"slices"
@@ -136,6 +137,10 @@ func ReplayedPrincipal(have, said *Principal) (*Principal, error) {
 	for _, c := range other.Credentials {
 		i := slices.IndexFunc(next.Credentials, func(n Credential) bool { return n.ID == c.ID })
 		switch {
+		case i >= 0 && said.Edits == have.Edits && c.Rotated.After(next.Credentials[i].Rotated):
+			// As with disabling: a secret that was replaced in the other past must not count again.
+			c.Revoked = cmp.Or(next.Credentials[i].Revoked, c.Revoked)
+			next.Credentials[i], changed = c, true
 		case i < 0 && c.Created.After(next.Pruned):
 			next.Credentials, changed = append(next.Credentials, c), true
 		case i >= 0 && next.Credentials[i].Revoked.IsZero() && !c.Revoked.IsZero():

@@ -254,6 +254,8 @@ func TestReplayedPrincipals(t *testing.T) {
 	a, b := auth.Credential{ID: "AAAAAAAAAAAA", Kind: auth.APIKey, Created: now}, auth.Credential{ID: "BBBBBBBBBBBB", Kind: auth.APIKey, Created: now.Add(time.Hour)}
 	ended := a
 	ended.Revoked = now
+	rotated := a
+	rotated.Hash, rotated.Rotated = [32]byte{1}, now
 	disabled := state(2)
 	disabled.Disabled = now
 	pruned := state(3, b)
@@ -262,13 +264,18 @@ func TestReplayedPrincipals(t *testing.T) {
 		have, said *auth.Principal
 		check      func(*auth.Principal) bool // of the result; nil for no change
 	}{
-		"nothing there":                {nil, state(1, a), func(p *auth.Principal) bool { return len(p.Credentials) == 1 }},
-		"the same":                     {state(1, a), state(1, a), nil},
-		"older":                        {state(2, a), state(1, a), nil},
-		"newer":                        {state(1, a), state(2, a), func(p *auth.Principal) bool { return p.Edits == 2 }},
-		"a credential of the other":    {state(2, a), state(2, b), func(p *auth.Principal) bool { return len(p.Credentials) == 2 }},
-		"revoked before":               {state(2, a), state(1, ended), func(p *auth.Principal) bool { return !p.Credentials[0].Revoked.IsZero() && p.Edits == 2 }},
-		"revoked there, newer here":    {state(2, ended), state(3, a), func(p *auth.Principal) bool { return !p.Credentials[0].Revoked.IsZero() && p.Edits == 3 }},
+		"nothing there":               {nil, state(1, a), func(p *auth.Principal) bool { return len(p.Credentials) == 1 }},
+		"the same":                    {state(1, a), state(1, a), nil},
+		"older":                       {state(2, a), state(1, a), nil},
+		"newer":                       {state(1, a), state(2, a), func(p *auth.Principal) bool { return p.Edits == 2 }},
+		"a credential of the other":   {state(2, a), state(2, b), func(p *auth.Principal) bool { return len(p.Credentials) == 2 }},
+		"revoked before":              {state(2, a), state(1, ended), func(p *auth.Principal) bool { return !p.Credentials[0].Revoked.IsZero() && p.Edits == 2 }},
+		"revoked there, newer here":   {state(2, ended), state(3, a), func(p *auth.Principal) bool { return !p.Credentials[0].Revoked.IsZero() && p.Edits == 3 }},
+		"rotated in another past":     {state(2, a), state(2, rotated), func(p *auth.Principal) bool { return p.Credentials[0].Hash == rotated.Hash }},
+		"rotated here, and not there": {state(2, rotated), state(2, a), nil},
+		"rotated there, revoked here": {state(2, ended), state(2, rotated), func(p *auth.Principal) bool {
+			return p.Credentials[0].Hash == rotated.Hash && !p.Credentials[0].Revoked.IsZero()
+		}},
 		"removed after it had ended":   {pruned, state(1, a), nil},
 		"disabled in another past":     {state(2), disabled, func(p *auth.Principal) bool { return !p.Disabled.IsZero() }},
 		"disabled, and enabled later":  {state(3), disabled, nil},
