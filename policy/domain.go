@@ -37,8 +37,15 @@ func covers(proof Proven, id identifier.Identifier) bool {
 	if !coversBelow(proof.Method) {
 		return id == domain
 	}
-	base := id.Base()
-	return !domain.IsPublicSuffix() && (base == domain || strings.HasSuffix(base.Value(), "."+domain.Value()))
+	if domain.IsPublicSuffix() || id.IsPublicSuffix() || !inside(domain.Value(), cmp.Or(id.RegisteredDomain(), domain.Value())) {
+		return false // a public suffix lies at the name, at the domain or between them (Baseline Requirements 3.2.2.6)
+	}
+	return inside(id.Base().Value(), domain.Value())
+}
+
+// inside reports whether a name is another one or below it.
+func inside(name, other string) bool {
+	return name == other || strings.HasSuffix(name, "."+other)
 }
 
 // lackingDomain is lacking for the proof of a domain.

@@ -42,6 +42,15 @@ func TestWhatADomainCovers(t *testing.T) {
 	if p.Suffices(domainProof(t, dcv.DNSTXT, "co.uk"), by, dnsName(t, "example.co.uk"), testNow) {
 		t.Error("a public suffix covers what is below it")
 	}
+	// "*.kawasaki.jp" is a rule of the list and "kawasaki.jp" is none: what it has below it is other registrants'.
+	for id, want := range map[string]bool{"kawasaki.jp": true, "www.example.kawasaki.jp": false, "example.kawasaki.jp": false, "*.kawasaki.jp": false, "city.kawasaki.jp": false} {
+		if covers(domainProof(t, dcv.DNSTXT, "kawasaki.jp"), names(t, id)[0]) != want {
+			t.Errorf("kawasaki.jp covers %s: %v", id, !want)
+		}
+	}
+	if !covers(domainProof(t, dcv.DNSTXT, "shop.example.kawasaki.jp"), names(t, "*.www.shop.example.kawasaki.jp")[0]) || !covers(domainProof(t, dcv.DNSTXT, "corp.internal"), names(t, "a.corp.internal")[0]) {
+		t.Error("a registered domain, or one of no public suffix, does not cover what is below it")
+	}
 }
 
 func TestDomainProofsAreRefused(t *testing.T) {
