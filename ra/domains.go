@@ -190,17 +190,23 @@ func (m *Domains) Reject(ctx context.Context, caller auth.Caller, domain, slug s
 }
 
 func (m *Domains) decide(ctx context.Context, caller auth.Caller, domain, slug string, state DelegationState) (*Domain, error) {
-	to, err := m.org(slug)
-	if err != nil {
-		return nil, err
-	}
 	return m.edit(ctx, caller, domain, fmt.Sprintf("delegation to %s %s", slug, state), func(d *Domain) error {
-		l := d.delegation(to.ID)
-		switch {
-		case l == nil:
+		// Not BySlug: what an organisation was given can be taken back while it is disabled, or it has it again afterwards.
+		i := slices.IndexFunc(d.Delegations, func(l Delegation) bool {
+			to, ok := m.Directory.ByID(l.Org)
+			return ok && to.Slug == slug
+		})
+		if i < 0 {
 			return problem.New(problem.NotFound, "no delegation to %s was requested; gatehouse domain delegate %s --to %s requests it", slug, d.Name.Value(), slug)
-		case l.State == state, l.State == DelegationRejected:
+		}
+		l := &d.Delegations[i]
+		if l.State == state || l.State == DelegationRejected {
 			return problem.New(problem.Conflict, "the delegation to %s is %s already", slug, l.State)
+		}
+		if state == DelegationApproved {
+			if _, err := m.org(slug); err != nil {
+				return err
+			}
 		}
 		l.State, l.Decided = state, m.second()
 		return nil

@@ -547,3 +547,24 @@ func TestDelegateTellsNothingOfOthers(t *testing.T) {
 		t.Errorf("far is given %+v", d)
 	}
 }
+
+// TestADisabledOrganisationLosesItsDelegation: what it was given is taken back, and not there when it works again.
+func TestADisabledOrganisationLosesItsDelegation(t *testing.T) {
+	w, ctx := newDomainWorld(t), t.Context()
+	w.validated("example.com", "main", dcv.DNSTXT)
+	_, err := w.Delegate(ctx, operator, "example.com", "below")
+	must(t, err)
+	_, err = w.Delegate(ctx, operator, "example.com", "far")
+	must(t, err)
+	_, err = w.Approve(ctx, operator, "example.com", "below")
+	must(t, err)
+	works := w.Directory
+	w.Directory, err = auth.NewDirectory([]auth.Org{{ID: 1, Slug: "main"}, {ID: 2, Slug: "other"}, {ID: 3, Slug: "below", Parent: 1, Disabled: w.clock.now()}, {ID: 4, Slug: "far", Parent: 3}})
+	must(t, err)
+	_, err = w.Approve(ctx, operator, "example.com", "far")
+	wantKind(t, err, problem.NotFound)
+	_, err = w.Reject(ctx, operator, "example.com", "below")
+	must(t, err)
+	w.Directory = works
+	w.refuses(child, "www.example.com")
+}
