@@ -574,6 +574,34 @@ func TestReplayDoesNotGrantTwice(t *testing.T) {
 	w.submit(alice, w.ask(alice, "each", "order4", newKey(t)), ra.Waiting)
 }
 
+// TestReplayOfAnotherGatewaysUse: the approval is in the journal of one gateway, and what came of it in another's. The first
+// one dies, and replays its last minute over a store that lacks nothing.
+func TestReplayOfAnotherGatewaysUse(t *testing.T) {
+	ours := func(e audit.Event) bool { return e.Kind != audit.Approved }
+	t.Run("used", func(t *testing.T) {
+		w := guardedWorld(t)
+		e := w.submit(alice, w.ask(alice, "each", "order1", newKey(t)), ra.Waiting)
+		w.approve(ann, e.ID, ra.Approved)
+		w.submit(alice, w.ask(alice, "each", "order2", newKey(t)), ra.Issued)
+		next := w.submit(alice, w.ask(alice, "each", "order3", newKey(t)), ra.Waiting)
+		must(t, w.replay(w.journal.events, ours))
+		if got := w.read(next.ID); got.Phase != ra.Waiting || len(got.Approvals) > 0 {
+			t.Errorf("the replay left %+v", got)
+		}
+		w.submit(alice, w.ask(alice, "each", "order4", newKey(t)), ra.Waiting)
+	})
+	t.Run("declined", func(t *testing.T) {
+		w := guardedWorld(t)
+		e := w.submit(alice, w.ask(alice, "one", "order1", newKey(t)), ra.Waiting)
+		w.approve(ann, e.ID, ra.Approved)
+		_, err := w.Decline(t.Context(), ben, e.ID, "no")
+		must(t, err)
+		w.submit(alice, w.ask(alice, "one", "order2", newKey(t)), ra.Waiting)
+		must(t, w.replay(w.journal.events, ours))
+		w.submit(alice, w.ask(alice, "one", "order3", newKey(t)), ra.Waiting)
+	})
+}
+
 // TestRevokedIsNotRenewedFreely: who revoked a certificate may have had a reason.
 func TestRevokedIsNotRenewedFreely(t *testing.T) {
 	w := guardedWorld(t)

@@ -8,6 +8,7 @@ import (
 
 	"github.com/gatehouse-ca/gatehouse/audit"
 	"github.com/gatehouse-ca/gatehouse/policy"
+	"github.com/gatehouse-ca/gatehouse/problem"
 	"github.com/gatehouse-ca/gatehouse/ra"
 )
 
@@ -17,6 +18,8 @@ import (
 //	one journal says   the store has of the content        it then has
 //	approved           nothing, or approvals given back    the approval, for the next request
 //	approved           a request that waits                the same with the approval
+//	approved           the same request, with the          the same
+//	                   approval or at its end
 //	approved           a decline that is no older          the same
 //	declined           approvals given back, or nothing    the decline alone
 //	declined           a request that waits, and was made  the same, declined
@@ -68,6 +71,9 @@ func (r *Replay) approved(ctx context.Context, e audit.Event) (bool, error) {
 	if err != nil || s.Mark != version {
 		return false, err
 	}
+	if known, err := r.knows(ctx, e, given); err != nil || known {
+		return false, err
+	}
 	if waiting := s.Enrollment; waiting != nil {
 		if waiting.Phase != ra.Waiting || has(waiting.Approvals, given) {
 			return false, nil
@@ -81,6 +87,21 @@ func (r *Replay) approved(ctx context.Context, e audit.Event) (bool, error) {
 	}
 	record.Enrollment, record.Approvals = 0, append(record.Approvals, toApprovals([]policy.Approval{given})...)
 	return true, r.db.putReplayedStanding(ctx, e.Content, record, version, given.At)
+}
+
+// knows reports whether the store has the very request that an approval was given to, and what came of the approval there: it
+// was recorded, or the request has a certificate or was declined. Then nothing was lost, and what waits now is a later request.
+func (r *Replay) knows(ctx context.Context, e audit.Event, given policy.Approval) (bool, error) {
+	to, err := r.db.Enrollment(ctx, ra.ID(e.Enrollment))
+	switch {
+	case problem.Is(err, problem.NotFound):
+		return false, nil
+	case err != nil:
+		return false, err
+	case to.Content != e.Content: // in a store that went back its number can be another's
+		return false, nil
+	}
+	return has(to.Approvals, given) || to.Phase == ra.Issued || to.Phase == ra.Revoked || to.Phase == ra.Declined, nil
 }
 
 func has(list []policy.Approval, a policy.Approval) bool {
