@@ -35,7 +35,7 @@ func (r *Registrar) Approve(ctx context.Context, caller auth.Caller, id ID, mess
 		if err != nil {
 			return nil, err
 		}
-		if given, ok := approvalOf(e, caller.Principal); ok && e.Phase != Waiting {
+		if given, ok := approvalOf(e, caller.Principal); ok && e.consented() {
 			// Said again, after an answer that was lost or a journal that failed.
 			return e, r.journalApproval(ctx, e, given)
 		}
@@ -64,6 +64,16 @@ func (r *Registrar) Approve(ctx context.Context, caller auth.Caller, id ID, mess
 			return nil, err
 		}
 		return r.goOn(ctx, &next)
+	}
+}
+
+// consented reports whether enough people have approved and nothing has undone that.
+func (e *Enrollment) consented() bool {
+	switch e.Phase {
+	case Approved, Requested, Issued, Revoked:
+		return true
+	default:
+		return false
 	}
 }
 

@@ -602,6 +602,43 @@ func TestReplayOfAnotherGatewaysUse(t *testing.T) {
 	})
 }
 
+// TestSaidAgainTooLate: what is said again, and journaled again, after the request's end undoes nothing of what came then.
+func TestSaidAgainTooLate(t *testing.T) {
+	t.Run("approved", func(t *testing.T) {
+		w := guardedWorld(t)
+		e := w.submit(alice, w.ask(alice, "each", "order1", newKey(t)), ra.Waiting)
+		w.approve(ann, e.ID, ra.Approved)
+		w.clock.add(time.Minute)
+		w.submit(alice, w.ask(alice, "each", "order2", newKey(t)), ra.Issued)
+		w.approve(ann, e.ID, ra.Issued)
+		// A store that went back to before all that, in which the client has asked again.
+		n := guardedWorld(t)
+		n.clock.set(w.clock.now())
+		n.submit(rob, n.ask(rob, "one", "", newKey(t)), ra.Waiting) // has the number now
+		n.submit(alice, n.ask(alice, "each", "order3", newKey(t)), ra.Waiting)
+		must(t, n.replay(w.journal.events, nil))
+		n.submit(alice, n.ask(alice, "each", "order4", newKey(t)), ra.Waiting)
+	})
+	t.Run("declined", func(t *testing.T) {
+		w := guardedWorld(t)
+		first := w.submit(alice, w.ask(alice, "two", "order1", newKey(t)), ra.Waiting)
+		w.approve(ann, first.ID, ra.Waiting)
+		_, err := w.Decline(t.Context(), ben, first.ID, "no")
+		must(t, err)
+		_, err = w.Approve(t.Context(), ann, first.ID, "")
+		wantKind(t, err, problem.Conflict)
+		w.clock.add(time.Minute)
+		second := w.submit(alice, w.ask(alice, "two", "order2", newKey(t)), ra.Waiting)
+		w.approve(ann, second.ID, ra.Waiting)
+		_, err = w.Decline(t.Context(), ben, first.ID, "no")
+		must(t, err)
+		n := w.emptied(nil)
+		if got := n.submit(alice, n.ask(alice, "two", "order3", newKey(t)), ra.Waiting); len(got.Approvals) != 1 {
+			t.Errorf("the approval of the second request is gone: %+v", got.Approvals)
+		}
+	})
+}
+
 // TestRevokedIsNotRenewedFreely: who revoked a certificate may have had a reason.
 func TestRevokedIsNotRenewedFreely(t *testing.T) {
 	w := guardedWorld(t)

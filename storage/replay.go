@@ -3,6 +3,7 @@ package storage
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/gatehouse-ca/gatehouse/acme"
 	"github.com/gatehouse-ca/gatehouse/audit"
@@ -78,6 +79,7 @@ type Replay struct {
 	made  map[acme.AccountID]bool  // accounts that this replay put back, whose later edits are whole
 	open  map[string]audit.Event   // announced signatures of which the journal does not say what became, by issuer/serial
 	given map[string][]audit.Event // approvals by content, which the journal has not yet said to be used or declined
+	spent map[string]time.Time     // by content, until when approvals were used or declined
 	last  ra.ID                    // the highest enrollment number that the entries have named
 
 	numbered bool // the sequence of numbers stands behind last, or did when a number was last taken
@@ -87,7 +89,8 @@ type Replay struct {
 
 // Replay begins a replay. abandoned reports all serials of the journal's "abandoned" entries, as "issuer/serial".
 func (db *DB) Replay(abandoned map[string]bool) *Replay {
-	return &Replay{db: db, void: abandoned, made: make(map[acme.AccountID]bool), open: make(map[string]audit.Event), given: make(map[string][]audit.Event)}
+	return &Replay{db: db, void: abandoned, made: make(map[acme.AccountID]bool), open: make(map[string]audit.Event), given: make(map[string][]audit.Event),
+		spent: make(map[string]time.Time)}
 }
 
 // Apply gives one entry to the store. Entries of kinds that say nothing about the store's records change nothing.

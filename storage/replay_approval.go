@@ -34,19 +34,30 @@ func (r *Replay) hold(e audit.Event) error {
 	if e.Content == "" {
 		return fmt.Errorf("a journal entry of kind %q names no content", e.Kind)
 	}
-	r.given[e.Content] = append(r.given[e.Content], e)
+	if e.At.After(r.spent[e.Content]) { // an approval can be said again, and journaled, after its end
+		r.given[e.Content] = append(r.given[e.Content], e)
+	}
 	return nil
 }
 
 // use drops the approvals that made a certificate, unless nobody was given that.
 func (r *Replay) use(e audit.Event) {
 	if len(e.Approvers) > 0 && !r.void[e.Issuer+"/"+e.Serial] {
-		delete(r.given, e.Content)
+		r.spend(e)
 	}
 }
 
 // withdraw drops the approvals of what was declined.
-func (r *Replay) withdraw(e audit.Event) { delete(r.given, e.Content) }
+func (r *Replay) withdraw(e audit.Event) { r.spend(e) }
+
+// spend drops the approvals of a content that are no younger than the event. A decline can be said again, and journaled, when a
+// later request of the content has approvals.
+func (r *Replay) spend(end audit.Event) {
+	if end.At.After(r.spent[end.Content]) {
+		r.spent[end.Content] = end.At
+	}
+	r.given[end.Content] = slices.DeleteFunc(r.given[end.Content], func(e audit.Event) bool { return !e.At.After(end.At) })
+}
 
 // approve gives back the approvals that are left.
 func (r *Replay) approve(ctx context.Context) error {
