@@ -28,7 +28,7 @@ var errOvertaken = problem.New(problem.Unauthorized, "a newer order for the same
 // stand after that, or after a while: then it goes on in the background.
 func (s *Server) issueApproved(ctx context.Context, o *Order, f Facts) (Facts, error) {
 	e := f.Enrollment
-	if e == nil || e.Phase != ra.Approved || o.overtaken(e) {
+	if e == nil || o.overtaken(e) || e.Phase != ra.Approved && (e.Phase != ra.Waiting || len(e.Approvals) == 0) {
 		return f, nil
 	}
 	done := make(chan struct{})

@@ -639,6 +639,25 @@ func TestSaidAgainTooLate(t *testing.T) {
 	})
 }
 
+// TestReplayedApprovalIssues: a client that polls is given what was approved before the store went back.
+func TestReplayedApprovalIssues(t *testing.T) {
+	w := guardedWorld(t)
+	e := w.submit(alice, w.ask(alice, "two", "order", newKey(t)), ra.Waiting)
+	w.approve(ann, e.ID, ra.Waiting)
+	w.approve(ben, e.ID, ra.Approved)
+	n := guardedWorld(t)
+	n.clock.set(w.clock.now())
+	e = n.submit(alice, n.ask(alice, "two", "order", newKey(t)), ra.Waiting)
+	must(t, n.replay(w.journal.events, func(e audit.Event) bool { return e.Actor == ben.Principal }))
+	if got, err := n.Proceed(t.Context(), n.read(e.ID)); err != nil || got.Phase != ra.Waiting {
+		t.Fatalf("half approved: %+v, %v", got, err)
+	}
+	must(t, n.replay(w.journal.events, nil))
+	if got, err := n.Proceed(t.Context(), n.read(e.ID)); err != nil || got.Phase != ra.Issued {
+		t.Errorf("approved: %+v, %v", got, err)
+	}
+}
+
 // TestRevokedIsNotRenewedFreely: who revoked a certificate may have had a reason.
 func TestRevokedIsNotRenewedFreely(t *testing.T) {
 	w := guardedWorld(t)

@@ -130,11 +130,15 @@ func begun(req Request, id ID) any {
 // Proceed issues what was approved, for the client that has come back for it, and gives back the enrollment as it then
 // stands. One that is not approved, or that somebody else has moved meanwhile, is given back as it is. If policy refuses now,
 // because a proof has run out for example, the enrollment fails, and its approvals serve the next request of the same content.
+// A replay gives approvals back and not what followed from them, so that a request which has enough of them may still wait.
 func (r *Registrar) Proceed(ctx context.Context, e *Enrollment) (*Enrollment, error) {
-	if e.Phase != Approved {
+	next, now := *e, r.Now()
+	if profile := r.Profiles[e.Profile]; e.Phase == Waiting && now.Before(e.Due) && profile != nil && profile.Hash() == e.ProfileHash {
+		advance(&next, profile, now)
+	}
+	if next.Phase != Approved {
 		return e, nil
 	}
-	next := *e
 	next.Phase, next.Due, next.Attempts = Requested, r.dueIn(lease, time.Time{}), 1
 	if err := r.Store.MoveEnrollment(ctx, &next, e, nil); err != nil && !problem.Is(err, problem.Conflict) {
 		return nil, err
