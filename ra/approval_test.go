@@ -308,6 +308,15 @@ func TestWaitingLapses(t *testing.T) {
 	}
 }
 
+// TestRecoverLapsesNothingEarly: a start does not wait for leases, and people keep the time they have.
+func TestRecoverLapsesNothingEarly(t *testing.T) {
+	w := guardedWorld(t)
+	e := w.submit(alice, w.ask(alice, "one", "order", newKey(t)), ra.Waiting)
+	w.clock.add(7*24*time.Hour - time.Second)
+	must(t, w.Recover(t.Context()))
+	w.approve(ann, e.ID, ra.Approved)
+}
+
 // TestProofRunsOutWhileWaiting: that order fails and says why, and the approval is the next one's, once.
 func TestProofRunsOutWhileWaiting(t *testing.T) {
 	w := guardedWorld(t)

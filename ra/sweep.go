@@ -34,21 +34,27 @@ func (r *Registrar) Recover(ctx context.Context) error {
 	}
 }
 
-// sweep takes one batch of what is due until a time, and reports how many there were.
+// sweep takes one batch of what is due until a time, and reports how many it took. What waits for people has no worker that
+// could be dead: it lapses in its own time.
 func (r *Registrar) sweep(ctx context.Context, until time.Time) (int, error) {
 	due, err := r.Store.DueEnrollments(ctx, until, sweepBatch)
 	if err != nil {
 		return 0, err
 	}
+	taken := 0
 	for _, e := range due {
 		if ctx.Err() != nil {
 			return 0, ctx.Err()
 		}
+		if (e.Phase == Waiting || e.Phase == Approved) && r.Now().Before(e.Due) {
+			continue
+		}
+		taken++
 		if err := r.resume(ctx, e, until); err != nil {
 			r.Log.Warn("resuming an enrollment failed", "enrollment", e.ID, "attempt", e.Attempts, "error", err)
 		}
 	}
-	return len(due), nil
+	return taken, nil
 }
 
 // resume makes one more attempt. The intent of the attempt before is closed first, under the precondition that it is
