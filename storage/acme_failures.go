@@ -14,7 +14,7 @@ import (
 const (
 	// failureRetention is how long the record of a failed validation can be read.
 	failureRetention = acme.FailureDays * 24 * time.Hour
-	// maxFailures bounds how many there are: beyond it the oldest go first, so that the store does not follow the traffic of
+	// maxFailures bounds how many there are: beyond it the organisation that has most gives up its oldest, so that the store does not follow the traffic of
 	// clients that never get anything right.
 	maxFailures = 50_000
 	// maxFailureCursor is more than a member of the lists can have.
@@ -101,41 +101,66 @@ func (db *DB) Failures(ctx context.Context, org auth.OrgID, cursor string, limit
 	return list, nil
 }
 
-// SweepFailures implements acme.Store. Of those beyond the bound the record goes, too.
+// SweepFailures implements acme.Store. Of those beyond the bound the record goes, too: of the organisations that the oldest and
+// the newest are of, the one that has most gives up its oldest. So one that never gets anything right does not cost others
+// their records.
 func (db *DB) SweepFailures(ctx context.Context, now time.Time, limit int) (int, error) {
 	members, err := db.engine.Scan(ctx, indexFailures, until(now.Add(-failureRetention)), Page{Limit: limit})
 	if err != nil {
 		return 0, unavailable(err)
 	}
-	over := false
-	if len(members) == 0 {
-		count, err := db.engine.Count(ctx, indexFailures, Range{})
-		if err != nil {
-			return 0, unavailable(err)
-		}
-		if count <= db.maxFailures {
-			return 0, nil
-		}
-		over = true
-		members, err = db.engine.Scan(ctx, indexFailures, Range{}, Page{Limit: int(min(int64(limit), count-db.maxFailures))})
-		if err != nil {
-			return 0, unavailable(err)
-		}
-	}
 	b := &Batch{}
-	for _, m := range members {
-		b.Removes = append(b.Removes, Entry{Index: indexFailures, Member: m})
-		at, org, id, ok := failureParts(m)
-		if !ok {
-			continue
+	if len(members) > 0 {
+		for _, m := range members {
+			b.Removes = append(b.Removes, Entry{Index: indexFailures, Member: m})
+			if at, org, id, ok := failureParts(m); ok {
+				b.Removes = append(b.Removes, Entry{Index: indexOrgFailures(org), Member: member(at, string(id))})
+			}
 		}
-		b.Removes = append(b.Removes, Entry{Index: indexOrgFailures(org), Member: member(at, string(id))})
-		if over {
+		return len(members), db.commit(ctx, b)
+	}
+	count, err := db.engine.Count(ctx, indexFailures, Range{})
+	if err != nil || count <= db.maxFailures {
+		return 0, unavailable(err)
+	}
+	org, err := db.mostFailures(ctx, limit)
+	if err != nil {
+		return 0, err
+	}
+	members, err = db.engine.Scan(ctx, indexOrgFailures(org), Range{}, Page{Limit: int(min(int64(limit), count-db.maxFailures))})
+	if err != nil || len(members) == 0 {
+		return 0, unavailable(err)
+	}
+	for _, m := range members {
+		b.Removes = append(b.Removes, Entry{Index: indexOrgFailures(org), Member: m})
+		if at, _, id, ok := failureParts(m); ok {
+			b.Removes = append(b.Removes, Entry{Index: indexFailures, Member: member(at, strconv.Itoa(int(org))+"/"+string(id))})
 			b.Deletes = append(b.Deletes, keyAuthz(id))
 		}
 	}
-	if len(b.Removes) == 0 {
-		return 0, nil
-	}
 	return len(members), db.commit(ctx, b)
+}
+
+// mostFailures is the organisation that has most failures, of those that the oldest and the newest are of.
+func (db *DB) mostFailures(ctx context.Context, limit int) (most auth.OrgID, err error) {
+	counts := map[auth.OrgID]int64{}
+	for _, newest := range []bool{false, true} {
+		members, err := db.engine.Scan(ctx, indexFailures, Range{}, Page{Limit: limit, Reverse: newest})
+		if err != nil {
+			return 0, unavailable(err)
+		}
+		for _, m := range members {
+			_, org, _, ok := failureParts(m)
+			if _, counted := counts[org]; !ok || counted {
+				continue
+			}
+			if counts[org], err = db.engine.Count(ctx, indexOrgFailures(org), Range{}); err != nil {
+				return 0, unavailable(err)
+			}
+			if counts[org] > counts[most] || most == 0 {
+				most = org
+			}
+		}
+	}
+	return most, nil
 }

@@ -7,16 +7,23 @@ import (
 	"time"
 
 	"github.com/gatehouse-ca/gatehouse/acme"
+	"github.com/gatehouse-ca/gatehouse/auth"
 	"github.com/gatehouse-ca/gatehouse/problem"
 	"github.com/gatehouse-ca/gatehouse/storage"
 	"github.com/gatehouse-ca/gatehouse/storage/embedded"
 )
 
-// failing is a new authorization whose validation failed at a time.
+// failing is a new authorization of organisation 1 whose validation failed at a time.
 func failing(t *testing.T, db *storage.DB, at time.Time) *acme.Authorization {
+	t.Helper()
+	return failingIn(t, db, 1, at)
+}
+
+func failingIn(t *testing.T, db *storage.DB, org auth.OrgID, at time.Time) *acme.Authorization {
 	t.Helper()
 	_, a := newOrder(t, db, newAccount(t, db))
 	next := *a
+	next.Org = org
 	next.Challenges = slices.Clone(a.Challenges)
 	next.Challenges[0].Begun = at
 	next.Challenges[0].Failed = &acme.Failure{Kind: problem.DNS, Detail: "no such name", At: at, Record: []byte("{}")}
@@ -116,5 +123,32 @@ func TestFailuresAreForgotten(t *testing.T) {
 		if kept := admitted.Authz != nil; kept != (i >= 3) {
 			t.Errorf("authorization %d is there: %v", i, kept)
 		}
+	}
+}
+
+// TestFailuresOfOneCostNoOther: an organisation that never gets anything right gives up its own records, not another's older ones.
+func TestFailuresOfOneCostNoOther(t *testing.T) {
+	engine, err := embedded.Open(embedded.Config{Dir: filepath.Join(t.TempDir(), "store")})
+	must(t, err)
+	t.Cleanup(func() { engine.Close() })
+	db, err := storage.Open(t.Context(), storage.Config{Engine: engine, KeptFailures: 4})
+	must(t, err)
+	quiet := failing(t, db, now())
+	var noisy []*acme.Authorization
+	for i := range 8 {
+		noisy = append(noisy, failingIn(t, db, 2, now().Add(time.Duration(i+1)*time.Second)))
+	}
+	for range 4 {
+		_, err := db.SweepFailures(t.Context(), now(), 2)
+		must(t, err)
+	}
+	if got := listed(t, db, quiet, false); !slices.Equal(got, []acme.AuthzID{quiet.ID}) {
+		t.Errorf("of the quiet organisation are left %v", got)
+	}
+	if got := listed(t, db, noisy[0], false); !slices.Equal(got, []acme.AuthzID{noisy[7].ID, noisy[6].ID, noisy[5].ID}) {
+		t.Errorf("of the noisy one are left %v", got)
+	}
+	if got := listed(t, db, quiet, true); len(got) != 4 {
+		t.Errorf("in all there are %v", got)
 	}
 }
