@@ -147,8 +147,16 @@ func (c *certRenewCmd) several(ctx context.Context, s streams, word renewWord) e
 			fmt.Fprintf(s.err, "%d enrollments looked at, %d certificates\n", all.Looked, all.Changed)
 		}
 	}
+	// A name that is mistyped must not look like work that is done.
+	var none error
+	if all.Changed == 0 {
+		none = fmt.Errorf("nothing was chosen: none of %d enrollments has a certificate that is valid, not replaced yet and as the filters say; see gatehouse cert list", all.Looked)
+	}
 	if c.JSON {
-		return writeJSON(s.out, all)
+		return errors.Join(writeJSON(s.out, all), none)
+	}
+	if none != nil {
+		return none
 	}
 	_, err = fmt.Fprintln(s.out, c.summary(all))
 	return err
