@@ -1,8 +1,10 @@
 package ra_test
 
 import (
+	"errors"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/gatehouse-ca/gatehouse/problem"
 	"github.com/gatehouse-ca/gatehouse/ra"
@@ -109,6 +111,41 @@ func TestOneApprovalOneCertificate(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
+		}
+	})
+}
+// TestLeftoverApprovalServesOne: a request failed and left its approval over; two orders that have both read it, and are both
+// about to record their intents, come to one certificate.
+func TestLeftoverApprovalServesOne(t *testing.T) {
+	onBoth(t, func(t *testing.T, w *world) {
+		e := w.submit(alice, w.ask(alice, "each", "order1", newKey(t)), ra.Waiting)
+		w.clock.add(13 * time.Hour) // beyond the life of its proof
+		e = w.approve(ann, e.ID, ra.Approved)
+		if got, err := w.Proceed(t.Context(), e); err != nil || got.Phase != ra.Failed {
+			t.Fatalf("%+v, %v", got, err)
+		}
+		var together sync.WaitGroup
+		together.Add(2)
+		f := func(step int) {
+			if step == 5 { // decided and linted; the intent comes next
+				together.Done()
+				together.Wait()
+			}
+		}
+		w.step.Store(&f)
+		one := w.submitting(w.Registrar, alice, w.ask(alice, "each", "order2", newKey(t)))
+		two := w.submitting(w.Registrar, alice, w.ask(alice, "each", "order3", newKey(t)))
+		issued := 0
+		for _, done := range []<-chan outcome{one, two} {
+			switch o := <-done; {
+			case o.err == nil && o.e.Phase == ra.Issued:
+				issued++
+			case o.err == nil || !problem.Is(o.err, problem.Conflict):
+				t.Errorf("the other came to %+v, %v", o.e, errors.Unwrap(o.err))
+			}
+		}
+		if n := w.signer.signed.Load(); issued != 1 || n != 1 {
+			t.Errorf("one approval made %d certificates, %d signatures", issued, n)
 		}
 	})
 }
