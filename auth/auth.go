@@ -34,6 +34,9 @@ const (
 func isAccount(principal string) bool   { return strings.HasPrefix(principal, accountPrefix) }
 func isPrincipal(principal string) bool { return strings.HasPrefix(principal, principalPrefix) }
 
+// IsPrincipal reports whether the caller is a "user:" with roles, rather than an ACME account or the gateway's operator.
+func (c Caller) IsPrincipal() bool { return isPrincipal(c.Principal) }
+
 // Sees reports whether the caller may know of objects of an organisation by itself, without the tree: of a "user:" those of
 // an organisation that a role of its own names. [Directory.May] knows what is inherited.
 func (c Caller) Sees(org OrgID) bool {

@@ -18,10 +18,10 @@ import (
 
 // The people: a requester who is no ACME account, and approvers of organisation 1.
 var (
-	rob  = auth.Caller{Principal: "user:7", Org: 1}
-	ann  = auth.Caller{Principal: "user:1", Org: 1}
-	ben  = auth.Caller{Principal: "user:2", Org: 1}
-	boss = auth.Caller{Principal: "user:3", Org: 1}
+	rob  = auth.Caller{Principal: "user:7", Org: 1, Roles: []auth.Grant{{Org: 1, Role: auth.Requester}}}
+	ann  = auth.Caller{Principal: "user:1", Org: 1, Roles: []auth.Grant{{Org: 1, Role: auth.Approver}}}
+	ben  = auth.Caller{Principal: "user:2", Org: 1, Roles: []auth.Grant{{Org: 1, Role: auth.Approver}}}
+	boss = auth.Caller{Principal: "user:3", Org: 1, Roles: []auth.Grant{{Org: 1, Role: auth.Administrator}}}
 )
 
 // decides are the roles of the people above; rob is an approver, too.

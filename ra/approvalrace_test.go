@@ -114,6 +114,7 @@ func TestOneApprovalOneCertificate(t *testing.T) {
 		}
 	})
 }
+
 // TestLeftoverApprovalServesOne: a request failed and left its approval over; two orders that have both read it, and are both
 // about to record their intents, come to one certificate.
 func TestLeftoverApprovalServesOne(t *testing.T) {

@@ -1,6 +1,7 @@
 package ra
 
 import (
+	"cmp"
 	"context"
 	"strings"
 	"time"
@@ -92,14 +93,15 @@ func (q *Query) check() error {
 	return nil
 }
 
-// Search lists enrollments of the caller's organisation, or for an operator of any. A query with several filters of which
+// Search lists enrollments of an organisation that the caller may view, by default its own; an operator may list all. A query with several filters of which
 // none leaves fewer than 10,000 candidates is Malformed and names what to add.
 func (r *Registrar) Search(ctx context.Context, caller auth.Caller, q Query) (Found, error) {
 	if !caller.Operator {
-		if caller.Org <= 0 || q.Org != 0 && q.Org != caller.Org {
-			return Found{}, problem.New(problem.Unauthorized, "this organisation's enrollments are not the caller's to list")
+		q.Org = cmp.Or(q.Org, caller.Org)
+		denied := problem.New(problem.Unauthorized, "this organisation's enrollments are not the caller's to list")
+		if err := r.may(caller, auth.View, q.Org, denied); err != nil {
+			return Found{}, err
 		}
-		q.Org = caller.Org
 	}
 	q.Name, q.Suffix = strings.ToLower(q.Name), strings.ToLower(q.Suffix)
 	if err := q.check(); err != nil {

@@ -37,6 +37,9 @@ type Config struct {
 	// NameRules gives the rules about names that an organisation is held to now, its own and those from above. Nil: nobody
 	// has any.
 	NameRules func(org auth.OrgID) []policy.NameRules
+	// May is nil for a caller who may do something to objects of an organisation; NotFound for one who may not know of them
+	// (auth.Directory.May). Nil: who sees an organisation by itself may do all but approve and operate there.
+	May func(caller auth.Caller, a auth.Action, org auth.OrgID) error
 	// MayDecide is nil for a caller who may approve and decline an organisation's requests in a role; NotFound for one who may
 	// not know of them. Nil: the operator alone may.
 	MayDecide func(caller auth.Caller, role policy.ApproverRole, org auth.OrgID) error
@@ -65,6 +68,9 @@ func New(c Config) *Registrar {
 	if c.NameRules == nil {
 		c.NameRules = func(auth.OrgID) []policy.NameRules { return nil }
 	}
+	if c.May == nil {
+		c.May = seesAndMay
+	}
 	if c.MayDecide == nil {
 		c.MayDecide = operatorDecides
 	}
@@ -83,10 +89,36 @@ func (r *Registrar) Get(ctx context.Context, caller auth.Caller, id ID) (*Enroll
 	if err != nil {
 		return nil, err
 	}
-	if !caller.Sees(e.Org) {
-		return nil, absent(id)
+	if caller.Principal == policy.System && e.Requester == policy.System {
+		return e, nil // the gateway's own certificate: it has no roles, and asks for nobody else's
+	}
+	if err := r.may(caller, auth.View, e.Org, absent(id)); err != nil {
+		return nil, err
 	}
 	return e, nil
+}
+
+// may asks Config.May. Whatever the caller may not know of is absent: the same error as if it did not exist.
+func (r *Registrar) may(caller auth.Caller, a auth.Action, org auth.OrgID, absent error) error {
+	err := r.May(caller, a, org)
+	if problem.Is(err, problem.NotFound) {
+		return absent
+	}
+	return err
+}
+
+// seesAndMay is what callers may where nobody has roles.
+func seesAndMay(caller auth.Caller, a auth.Action, org auth.OrgID) error {
+	switch {
+	case caller.Operator:
+		return nil
+	case !caller.Sees(org):
+		return problem.New(problem.NotFound, "there is no such object")
+	case a == auth.View, a == auth.Request, a == auth.Revoke:
+		return nil
+	default:
+		return problem.New(problem.Unauthorized, "this caller may not do that here")
+	}
 }
 
 // ReplacedBy is the enrollment whose certificate replaced that of e, which the caller has read; zero if there is none yet.
@@ -119,8 +151,11 @@ func (r *Registrar) BySerial(ctx context.Context, caller auth.Caller, serial ca.
 	}
 	var seen []*Enrollment
 	for _, e := range found {
-		if caller.Sees(e.Org) {
+		switch err := r.May(caller, auth.View, e.Org); {
+		case err == nil:
 			seen = append(seen, e)
+		case !problem.Is(err, problem.NotFound):
+			return nil, err
 		}
 	}
 	if len(seen) == 0 {
@@ -136,17 +171,18 @@ type Revocation struct {
 	Reason ca.Reason
 }
 
-// Revoke revokes a certificate that the caller asked for itself, or any if it is the operator. A certificate of another
-// organisation is NotFound. Durable on return: the journal and the store hold the revocation.
+// Revoke revokes a certificate: for an ACME account one that it asked for itself, for a principal with a role that revokes
+// any of its organisations, for the operator any. A certificate of another organisation is NotFound. Durable on return: the
+// journal and the store hold the revocation.
 func (r *Registrar) Revoke(ctx context.Context, caller auth.Caller, rev Revocation) error {
 	c, err := r.issued(ctx, rev)
 	if err != nil {
 		return err
 	}
-	if !caller.Sees(auth.OrgID(c.Requester.Org)) {
-		return problem.New(problem.NotFound, "no certificate has serial %s", rev.Serial)
+	if err := r.may(caller, auth.Revoke, auth.OrgID(c.Requester.Org), problem.New(problem.NotFound, "no certificate has serial %s", rev.Serial)); err != nil {
+		return err
 	}
-	if !caller.Operator && c.Requester.Principal != caller.Principal {
+	if !caller.Operator && !caller.IsPrincipal() && c.Requester.Principal != caller.Principal {
 		return problem.New(problem.Unauthorized, "this certificate was issued to another account; its own account or its private key can revoke it")
 	}
 	return r.revoke(ctx, rev, caller.Principal)

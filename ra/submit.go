@@ -1,6 +1,7 @@
 package ra
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"time"
@@ -26,6 +27,7 @@ const (
 // Request asks for one certificate.
 type Request struct {
 	Door        Door
+	Org         auth.OrgID // that is to have the certificate; zero: the caller's
 	Profile     string
 	ProfileHash string // as the door pinned it; empty pins it now
 	Names       []identifier.Identifier
@@ -51,6 +53,14 @@ type Request struct {
 // object behind Begin moved on first (Conflict), or nothing can be issued now (Unavailable). An enrollment that comes back
 // still Requested was accepted and will be finished, or failed, by [Registrar.Sweep].
 func (r *Registrar) Submit(ctx context.Context, caller auth.Caller, req Request) (*Enrollment, error) {
+	// From here on the caller acts in the organisation that is to have the certificate. Where its roles reach is asked now:
+	// nothing below looks at them again.
+	if org := cmp.Or(req.Org, caller.Org); org != caller.Org || caller.IsPrincipal() {
+		if err := r.May(caller, auth.Request, org); err != nil {
+			return nil, err
+		}
+		caller.Org = org
+	}
 	profile, ok := r.Profiles[req.Profile]
 	if !ok || !r.Allowed(caller.Org, req.Profile) {
 		return nil, problem.New(problem.Unauthorized, "the profile %q is not available to this organisation", req.Profile)

@@ -182,7 +182,7 @@ func (c *core) openIssuance(ctx context.Context) error {
 	profiles, allowed := s.issuable(c.organisations.Allowed)
 	c.registrar = ra.New(ra.Config{
 		Store: c.db, Authority: c.authority, Certificate: c.db.Certificate, Profiles: profiles, Allowed: allowed, Domains: c.domains, NameRules: c.nameRules, Now: c.clock.Now, Log: s.log,
-		MayDecide: c.mayDecide, Journal: c.journal,
+		May: c.organisations.May, MayDecide: c.mayDecide, Journal: c.journal,
 	})
 	if err := c.openPublisher(); err != nil {
 		return err
