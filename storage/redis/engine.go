@@ -43,7 +43,9 @@
 //
 // Each commit raises a counter in the store. When the history changes, the store notes the count at which it forked; an
 // engine that was acknowledged beyond the fork, or finds a lower count or another epoch than it knows, refuses to work
-// with WentBackError until Adopt, or until the server with its commits is back.
+// with WentBackError until Adopt, or until the server with its commits is back. So does one whose server is followed by
+// another that never had its history, as after two failovers in a row: whether that one acknowledged anything, to whomever,
+// only the journals know.
 //
 // # Limits
 //
