@@ -29,6 +29,9 @@ func (c *serveCmd) Run(ctx context.Context, s streams) error {
 		return err
 	}
 	log := newLogger(s, !c.LogText, level)
+	if err := refuseCoreDumps(); err != nil {
+		return err
+	}
 	switch {
 	case c.Dev && c.Config != "":
 		return errors.New("--dev needs no file, and a file allows no throw-away gateway: leave --config or --dev away")
