@@ -28,9 +28,9 @@ type Authorization struct {
 	Created    time.Time
 	Expires    time.Time // while pending: when it lapses; once valid: when it can no longer be used
 	Challenges []Challenge
-	// Domain is the proof of a domain by which it was born valid, so that it has no challenges (RFC 8555, 7.1.6 begins at any
-	// status); nil of others. Issuance reads it anew.
-	Domain *policy.Proven
+	// Given is what it was born valid by, so that it has no challenges (RFC 8555, 7.1.6 begins at any status): the proof of a
+	// domain, or the record that no validation was required (policy.NotRequired). Nil of others. Issuance reads it anew.
+	Given *policy.Proven
 
 	Deactivated time.Time // zero: not given up. There is no way back (RFC 8555, 7.5.2)
 
@@ -66,7 +66,7 @@ func newAuthorization(account *Account, profile *policy.Profile, name identifier
 		ID: AuthzID(newID()), Account: account.ID, Org: account.Org, Profile: profile.Name(),
 		Identifier: name.Base(), Wildcard: name.IsWildcard(), Created: now, Expires: expires,
 	}
-	for _, method := range profile.MethodsFor(name) {
+	for _, method := range profile.ChallengesFor(name) {
 		var token [tokenBytes]byte
 		rand.Read(token[:]) // never fails: crypto/rand aborts the process instead
 		a.Challenges = append(a.Challenges, Challenge{Method: method, Token: base64.RawURLEncoding.EncodeToString(token[:])})
@@ -106,8 +106,8 @@ func (c *Challenge) Status() Status {
 
 // proof is what gives the account authority, whosever it is, or nil.
 func (a *Authorization) proof() *policy.Proven {
-	if a.Domain != nil {
-		return a.Domain
+	if a.Given != nil {
+		return a.Given
 	}
 	if c := a.proven(); c != nil {
 		return &policy.Proven{Proof: *c.Proof, Org: int32(a.Org), Account: string(a.Account)}

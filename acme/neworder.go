@@ -139,7 +139,7 @@ func refuse(name identifier.Identifier, err error, profile *policy.Profile) (pro
 	switch {
 	case err != nil:
 		return problem.Part{Kind: problem.Malformed, Detail: "this is no identifier"}, true
-	case len(profile.MethodsFor(name)) > 0:
+	case len(profile.ChallengesFor(name)) > 0 || profile.Requirement() != policy.PerRequest && profile.Provable(name):
 		return problem.Part{}, false
 	case name.Type() == identifier.IP: // RFC 8738, 7: dns-01 proves none
 		return problem.Part{Identifier: name, Kind: problem.UnsupportedIdentifier, Detail: "no validation method of this profile can prove control of an address"}, true
@@ -170,9 +170,14 @@ func (s *Server) plan(account *Account, profile *policy.Profile, names []identif
 		if i < len(usable) {
 			a = usable[i]
 		}
+		var domain *policy.Proven
+		if i < len(domains) {
+			domain = domains[i]
+		}
+		proof := given(account, profile, name, domain, now)
 		switch {
-		case i < len(domains) && domains[i] != nil:
-			a = bornValid(account, profile, name, *domains[i], now, now.Add(s.AuthorizationLifetime))
+		case proof != nil:
+			a = bornValid(account, profile, name, *proof, now, now.Add(s.AuthorizationLifetime))
 			fresh = append(fresh, a)
 		case !a.serves(name, account, profile, now):
 			a = newAuthorization(account, profile, name, now, now.Add(s.AuthorizationLifetime))

@@ -66,7 +66,7 @@ var ErrNotApproved = errors.New("policy: the request is not approved")
 func (p *Profile) Approvals() ApprovalRule { return p.approvals }
 
 // Content is the digest, in hex, of what an approval of a request binds: organisation, requester and door, names, the
-// profile by its hash, the requested validity (the profile's own is in its hash), the subject as the certificate will have it,
+// profile by its hash, the requested validity and term (the profile's own are in its hash), the subject as the certificate will have it,
 // and the key where the request did not come by ACME or the profile binds it. The error is BadCSR.
 func (p *Profile) Content(r Request) (string, error) {
 	if r.CSR == nil {
@@ -94,9 +94,10 @@ func (p *Profile) Content(r Request) (string, error) {
 		Subject             Subject
 		NotBefore, NotAfter int64
 		Key                 []byte `json:",omitempty"`
+		Term                int64  `json:",omitempty"`
 	}{
 		r.Requester.Org, r.Requester.Door, r.Requester.Principal, names, p.hash, p.pickCommonName(ids, r.CSR.CommonName), subject,
-		unixOrZero(r.Requested.NotBefore), unixOrZero(r.Requested.NotAfter), key,
+		unixOrZero(r.Requested.NotBefore), unixOrZero(r.Requested.NotAfter), key, int64(r.Term.Seconds()),
 	})
 	if err != nil { // cannot happen: strings and numbers only
 		return "", err

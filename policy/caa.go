@@ -84,7 +84,7 @@ func (p *Profile) permissions(r Request, names []identifier.Identifier) []CAA {
 		}
 		needed := CAA{Identifier: id}
 		for _, proof := range r.Proofs {
-			if !p.Suffices(proof, r.Requester, id, r.Now) {
+			if p.lackingHere(proof, r, id) != "" {
 				continue
 			}
 			if !slices.Contains(needed.Methods, proof.Method) {

@@ -61,6 +61,10 @@ type Config struct {
 	// 47 in public mode. In public mode more than the limit that holds at Now is refused here, and a limit that falls
 	// later shortens what is issued from that day on: see [Profile.Decide].
 	Validity time.Duration
+	// Terms are the validities that a request may choose from, in whole days; Validity, which must be one of them, is what a
+	// request gets that names none. Without Validity that is the shortest. In public mode each is held to the limit that holds at
+	// Now, and one that a later limit rules out is refused from that day on. Empty: Validity alone.
+	Terms []time.Duration
 	// Backdate is how far notBefore lies before the moment of issuance, for clients whose clocks are slow; it is part of
 	// Validity. Whole seconds, less than Validity, at most 48 h in public mode. Zero: none.
 	Backdate time.Duration
@@ -100,14 +104,20 @@ type Config struct {
 
 	Lint Lint // default LintRFC, in public mode LintCABF, which it requires
 
-	// DCVMethods are the methods whose proofs count: http-01, dns-01, tls-alpn-01. Default http-01. Addresses are proved by
-	// http-01 and tls-alpn-01, wildcards by dns-01, other names by all.
+	// DCV says which validation a certificate needs. Default PerRequest. PerDomain takes proofs of domains, as if DelegatedDomains
+	// were set, and nothing else. NoValidation needs AllowNames and is refused in public mode. With either of them there are no
+	// DCVMethods, ProofLifetime and PrivateRanges.
+	DCV Requirement
+	// DCVMethods are the methods whose proofs count: http-01, dns-01 and tls-alpn-01, which ACME offers as challenges, and those
+	// that other doors have something published for, for one request alone: ca-http-file, ca-https-file, ca-dns-txt, ca-dns-cname,
+	// ca-csr-hash-http, ca-csr-hash-https and ca-csr-hash-cname. Default http-01. Addresses are proved by those that contact
+	// the host, wildcards by those that ask the DNS, other names by all.
 	DCVMethods []dcv.Method
 	// ProofLifetime is how long after its validation a proof may be used for issuance. Default 24 h. In public mode held
 	// to the limits' table as Validity is.
 	ProofLifetime time.Duration
 	// DelegatedDomains lets the proofs of domains that the requester's organisation owns, or that are delegated to it, stand where
-	// a validation by the requester would: see [Proven.Owner]. It is in addition to DCVMethods.
+	// a validation by the requester would: see [Proven.Owner]. It is in addition to DCVMethods; PerDomain sets it.
 	DelegatedDomains bool
 	// DomainProofLifetime is ProofLifetime for such proofs. Default 90 days, 10 in public mode, which is inside every row of the
 	// limits' table. It needs DelegatedDomains.
@@ -126,6 +136,16 @@ type Config struct {
 	// PrivateRanges are the special-purpose ranges that validation may enter. Loopback, link-local, multicast and
 	// unspecified addresses are refused here, because validation never enters them. Empty in public mode.
 	PrivateRanges []netip.Prefix
+
+	// ServerKeys says whether private keys may be made and kept here for certificates under the profile. Default off; always off
+	// in public mode. It is no part of the profile's hash: it decides where a key comes from, and not what is issued for it.
+	ServerKeys ServerKeyRule
+
+	// Fields are the custom fields of the deployment, the same in each of its profiles; nil: there are none. MandatoryFields names
+	// those that every request under this profile must have, by ACME excepted. Neither is a part of the hash: nothing of them
+	// goes into a certificate.
+	Fields          *Fields
+	MandatoryFields []string
 
 	// Quota bounds how many certificates one organisation may hold under the profile. Zero fields bound nothing.
 	Quota Quota

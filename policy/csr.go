@@ -21,6 +21,7 @@ type CSR struct {
 	Subject    Subject                 // the other attributes, unchecked; the profile says which of them count
 	PublicKey  any                     // *rsa.PublicKey, *ecdsa.PublicKey or ed25519.PublicKey of a known [KeyType]
 	SPKIHash   [32]byte                // SHA-256 of SubjectPublicKeyInfo
+	Signature  x509.SignatureAlgorithm // of its self-signature
 
 	unusable []SubjectField // attributes the CSR holds twice or in an unreadable encoding
 }
@@ -46,7 +47,7 @@ func ParseCSR(der []byte) (*CSR, error) {
 	if err != nil {
 		return nil, problem.Wrap(err, problem.BadCSR, "the CSR cannot be parsed; send a PKCS #10 request (RFC 2986) in DER with a key of a known algorithm")
 	}
-	csr := &CSR{Raw: der, PublicKey: parsed.PublicKey, SPKIHash: sha256.Sum256(parsed.RawSubjectPublicKeyInfo)}
+	csr := &CSR{Raw: der, PublicKey: parsed.PublicKey, SPKIHash: sha256.Sum256(parsed.RawSubjectPublicKeyInfo), Signature: parsed.SignatureAlgorithm}
 	if err := csr.takeNames(requested, parsed); err != nil {
 		return nil, err
 	}

@@ -15,7 +15,7 @@ const maxCommonName = 64
 // Decide says what is issued for a request, or refuses it with a [problem.Error]: Unauthorized if the requester, the
 // pinned profile or a proof does not suffice, the same with [ErrNotApproved] if nothing but approvals is missing, BadCSR if the
 // CSR is not for these names or its key or subject is refused, RejectedIdentifier or UnsupportedIdentifier for names, Malformed
-// for a requested validity.
+// for a requested validity, a term ([ErrTerm]) or custom fields.
 //
 // In public mode the limit that holds at r.Now shortens the validity and the reuse of proofs if the profile was
 // configured before a stricter limit fell: a gateway that runs past such a day goes on, inside the rules, and its next
@@ -140,7 +140,7 @@ func (p *Profile) checkProofs(r Request, names []identifier.Identifier) error {
 func (p *Profile) unproved(r Request, id identifier.Identifier) string {
 	why := ""
 	for _, proof := range r.Proofs {
-		lack := p.lacking(proof, r.Requester, id, r.Now)
+		lack := p.lackingHere(proof, r, id)
 		if lack == "" {
 			return ""
 		}
@@ -149,18 +149,14 @@ func (p *Profile) unproved(r Request, id identifier.Identifier) string {
 		}
 	}
 	if why == "" {
-		return fmt.Sprintf("%s has no proof of control; validate it", id.Value())
+		return p.unvalidated(id)
 	}
 	return why
 }
 
 // lifetime is the validity period of a certificate issued now. Both ends belong to it (RFC 5280, 4.1.2.5), so that the
 // last second is one before the first plus the validity.
-func (p *Profile) lifetime(now time.Time) (notBefore, notAfter time.Time) {
-	validity := p.validity
-	if p.public {
-		validity = min(validity, limitAt(now).validity)
-	}
+func (p *Profile) lifetime(now time.Time, validity time.Duration) (notBefore, notAfter time.Time) {
 	notBefore = now.Add(-p.backdate).UTC().Truncate(time.Second)
 	return notBefore, notBefore.Add(validity - time.Second)
 }

@@ -12,7 +12,9 @@ import (
 
 // A domain is validated once for its organisation, and its proof then stands for whoever asks on behalf of that organisation
 // or of one it is delegated to. By Baseline Requirements 3.2.2.4.7 a proof in the DNS covers the name and all below it; one
-// by a file covers the very name alone (3.2.2.4.18).
+// by a file covers the very name alone (3.2.2.4.18). By 3.2.2.4.4 one by a mail to a constructed address covers the validated
+// name and all below it, also if the address is a parent domain's: never another name below that parent. One by a mail to an
+// address that the name publishes covers that name alone.
 
 // provesDomain reports whether a method is one that domains are validated by. No profile lists them: [Config.DelegatedDomains]
 // takes them all.
@@ -21,12 +23,19 @@ func provesDomain(m dcv.Method) bool {
 	case dcv.HTTPFile, dcv.HTTPSFile, dcv.DNSTXT, dcv.DNSCNAME:
 		return true
 	default:
-		return false
+		return byEmail(m)
 	}
 }
 
+// byEmail reports whether a person confirmed a mail.
+func byEmail(m dcv.Method) bool {
+	return m == dcv.EmailConstructed || m == dcv.EmailCAA || m == dcv.EmailTXT
+}
+
 // coversBelow reports whether a domain's proof covers the names below it.
-func coversBelow(m dcv.Method) bool { return m == dcv.DNSTXT || m == dcv.DNSCNAME }
+func coversBelow(m dcv.Method) bool {
+	return m == dcv.DNSTXT || m == dcv.DNSCNAME || m == dcv.EmailConstructed
+}
 
 // covers reports whether a domain's proof is about an identifier.
 func covers(proof Proven, id identifier.Identifier) bool {
@@ -58,6 +67,9 @@ func (p *Profile) lackingDomain(proof Proven, r Requester, id identifier.Identif
 	case !p.domains:
 		return fmt.Sprintf("%s was validated for the domain %s, which does not count under the profile %q; validate it by one of %s",
 			id.Value(), proof.Identifier.Value(), p.name, list(p.methods))
+	case p.public && byEmail(proof.Method) && limitAt(now).noEmail:
+		return fmt.Sprintf("the domain %s was validated by e-mail, which public trust takes no more since %s (Baseline Requirements 3.2.2.4); validate it by a TXT record",
+			proof.Identifier.Value(), EmailEnds().Format(time.DateOnly))
 	case proof.At.IsZero() || proof.At.After(now.Add(maxSkew)):
 		return fmt.Sprintf("the domain %s was validated at no possible time (%s); validate it again", proof.Identifier.Value(), proof.At.UTC().Format(time.RFC3339))
 	case !p.secureEnough(proof.Secure):
@@ -71,9 +83,15 @@ func (p *Profile) lackingDomain(proof Proven, r Requester, id identifier.Identif
 // DelegatedDomains reports whether proofs of domains count.
 func (p *Profile) DelegatedDomains() bool { return p.domains }
 
-// DomainProofUntil is the end of use, under this profile and by what holds at now, of a domain's proof that was made at a
-// time. It is at itself where such proofs do not count.
-func (p *Profile) DomainProofUntil(at, now time.Time) time.Time { return at.Add(p.domainReuseAt(now)) }
+// DomainProofUntil is the end of use, under this profile and by what holds at now, of a domain's proof that was made by a method
+// at a time. It is at itself where such proofs do not count.
+func (p *Profile) DomainProofUntil(m dcv.Method, at, now time.Time) time.Time {
+	until := at.Add(p.domainReuseAt(now))
+	if ends := EmailEnds(); p.public && byEmail(m) && until.After(ends) {
+		return ends
+	}
+	return until
+}
 
 func (p *Profile) domainReuseAt(now time.Time) time.Duration {
 	if p.public {
@@ -84,7 +102,10 @@ func (p *Profile) domainReuseAt(now time.Time) time.Duration {
 
 // setDomains reads whether proofs of domains count, and for how long.
 func (p *Profile) setDomains(c *checker, cfg Config) {
-	if !cfg.DelegatedDomains {
+	if p.requirement == NoValidation {
+		return // setRequirement has refused what is not for it
+	}
+	if !cfg.DelegatedDomains && p.requirement != PerDomain {
 		if cfg.DomainProofLifetime != 0 {
 			c.refuse("domain_proof_lifetime", "the profile takes no proofs of domains; add delegated_domains: true or leave it out")
 		}

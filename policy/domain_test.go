@@ -74,7 +74,7 @@ func TestDomainProofsAreRefused(t *testing.T) {
 		{"from no time", nil, func(p *Proven) { p.At = time.Time{} }, by, "no possible time"},
 		{"without DNSSEC where it is required", func(c *Config) { c.DNSSEC = dcv.DNSSECRequire }, nil, by, "DNSSEC"},
 		{"no domain's", nil, func(p *Proven) { p.Owner = 0 }, by, "belongs to the requester"},
-		{"by a domain's method and no domain's", nil, func(p *Proven) { p.Owner, p.Account = 0, "7" }, by, "does not take"},
+		{"by a domain's method and no domain's", nil, func(p *Proven) { p.Owner, p.Account = 0, "7" }, by, "belongs to the requester"},
 	} {
 		cfg := delegated()
 		if row.cfg != nil {
@@ -102,7 +102,7 @@ func TestDomainSettings(t *testing.T) {
 	}{
 		{"lifetime alone", func() Config { c := every(); c.DomainProofLifetime = time.Hour; return c }(), "domain_proof_lifetime"},
 		{"half a second", func() Config { c := delegated(); c.DomainProofLifetime = time.Second / 2; return c }(), "domain_proof_lifetime"},
-		{"a domain's method as a challenge", func() Config { c := every(); c.DCVMethods = append(c.DCVMethods, dcv.DNSTXT); return c }(), "dcv_methods"},
+		{"a domain's method of every request", func() Config { c := every(); c.DCVMethods = append(c.DCVMethods, dcv.EmailConstructed); return c }(), "dcv_methods"},
 	} {
 		if _, err := New(row.cfg); err == nil || !strings.Contains(err.Error(), row.field) {
 			t.Errorf("%s: %v", row.name, err)
@@ -112,7 +112,7 @@ func TestDomainSettings(t *testing.T) {
 	if plain.Hash() == with.Hash() {
 		t.Error("delegated_domains is no part of the hash")
 	}
-	if at := testNow; !plain.DomainProofUntil(at, at).Equal(at) || !with.DomainProofUntil(at, at).Equal(at.Add(90*day)) {
+	if at := testNow; !plain.DomainProofUntil(dcv.DNSTXT, at, at).Equal(at) || !with.DomainProofUntil(dcv.DNSTXT, at, at).Equal(at.Add(90*day)) {
 		t.Error("the end of use is wrong")
 	}
 	for _, m := range with.MethodsFor(dnsName(t, "example.com")) {
@@ -134,7 +134,7 @@ func TestPublicDomainReuse(t *testing.T) {
 	}{
 		{cfg.Now, 200 * day}, {time.Date(2027, 3, 15, 0, 0, 0, 0, time.UTC), 100 * day}, {time.Date(2029, 3, 15, 0, 0, 0, 0, time.UTC), 10 * day},
 	} {
-		if got := p.DomainProofUntil(row.now, row.now).Sub(row.now); got != row.want {
+		if got := p.DomainProofUntil(dcv.DNSTXT, row.now, row.now).Sub(row.now); got != row.want {
 			t.Errorf("at %s: %v", row.now, got)
 		}
 		proof := domainProof(t, dcv.DNSTXT, "example.com")

@@ -148,6 +148,9 @@ func subjectText(s Subject) string {
 }
 
 func foundProofs(p *Profile, r Request, d *Decision) string {
+	if p.requirement == NoValidation {
+		return "no validation"
+	}
 	proved := 0
 	for _, id := range d.Names {
 		if p.unproved(r, id) == "" {
@@ -159,6 +162,13 @@ func foundProofs(p *Profile, r Request, d *Decision) string {
 
 // wantedProofs names for each identifier the methods that can prove it, those with the same methods together.
 func wantedProofs(p *Profile, r Request) string {
+	domain := fmt.Sprintf("a domain of the organisation that covers it, validated at most %s ago", inDays(p.domainReuseAt(r.Now)))
+	switch p.requirement {
+	case NoValidation:
+		return "no validation: the profile requires none"
+	case PerDomain:
+		return "for each of " + few(identifier.SortUnique(r.Names)) + " " + domain
+	}
 	by := map[string][]identifier.Identifier{}
 	var order []string
 	for _, id := range identifier.SortUnique(r.Names) {
@@ -177,7 +187,7 @@ func wantedProofs(p *Profile, r Request) string {
 	}
 	text := fmt.Sprintf("%s, each at most %s old", strings.Join(parts, "; "), inDays(p.reuseAt(r.Now)))
 	if p.domains {
-		text += fmt.Sprintf("; or a domain of the organisation that covers it, validated at most %s ago", inDays(p.domainReuseAt(r.Now)))
+		text += "; or " + domain
 	}
 	return text
 }
@@ -192,7 +202,11 @@ func foundValidity(p *Profile, r Request, d *Decision) string {
 // wantedValidity says what the profile issues for, and in public mode until when the dates of the Baseline Requirements
 // leave it so.
 func wantedValidity(p *Profile, r Request) string {
-	text := "at most " + inDays(p.validity)
+	granted, err := p.granted(r.Term, r.Now)
+	if err != nil {
+		granted = p.validity
+	}
+	text := "at most " + inDays(granted)
 	if p.TakesRequested() {
 		text += ", shorter if the request says so"
 	}
@@ -200,7 +214,7 @@ func wantedValidity(p *Profile, r Request) string {
 		return text
 	}
 	text += fmt.Sprintf("; public trust allows %s", days(limitAt(r.Now).validity))
-	if next, ok := limitAfter(r.Now); ok {
+	if next, ok := shorterAfter(r.Now); ok {
 		text += fmt.Sprintf(", and from %s %s (Baseline Requirements 6.3.2)", next.from.Format(time.DateOnly), days(next.validity))
 	}
 	return text

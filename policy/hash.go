@@ -39,12 +39,15 @@ func (p *Profile) digest() string {
 		DelegatedDomains                  bool          `json:",omitempty"`
 		DomainProofLifetime               int64         `json:",omitempty"`
 		Approvals                         *ApprovalRule `json:",omitempty"`
+		Terms                             []int64       `json:",omitempty"`
+		DCV                               Requirement   `json:",omitempty"`
 	}{
 		p.name, p.issuer, p.public,
 		int64(p.validity.Seconds()), int64(p.backdate.Seconds()), int64(p.proofLifetime.Seconds()),
 		p.keyTypes, int(p.keyUsage), extUsageNames(p.extKeyUsage), p.lists.allow.all(), p.lists.deny.all(), p.wildcards, p.internalNames,
 		p.maxNames, p.commonName, p.subject, p.fromCSR, p.lint, p.methods, ranges,
 		p.caa, int64(p.caaLifetime.Seconds()), p.dnssecHashed(), p.requestedHashed(), p.domains, int64(p.domainReuse.Seconds()), p.approvalsHashed(),
+		p.termsHashed(), p.requirementHashed(),
 	})
 	if err != nil { // cannot happen: strings and numbers only
 		panic("policy: encoding a profile: " + err.Error())

@@ -4,12 +4,10 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"slices"
 	"strings"
 
 	namepolicy "github.com/smallstep/certificates/policy"
 
-	"github.com/gatehouse-ca/gatehouse/dcv"
 	"github.com/gatehouse-ca/gatehouse/identifier"
 	"github.com/gatehouse-ca/gatehouse/problem"
 )
@@ -18,7 +16,7 @@ import (
 func (p *Profile) setNames(c *checker, cfg Config) {
 	p.lists = newNameLists(c, cfg.AllowNames, cfg.DenyNames)
 	p.wildcards = cfg.AllowWildcards
-	if p.wildcards && !slices.ContainsFunc(p.methods, func(m dcv.Method) bool { s, _ := provable(m); return s.wildcards }) {
+	if p.wildcards && !p.wildcardsProvable() {
 		c.refuse("allow_wildcards", "none of the methods in dcv_methods (%s) proves a wildcard (Baseline Requirements 3.2.2.4.19, 3.2.2.4.20); add dns-01 there or leave it out", list(p.methods))
 	}
 	p.internalNames = !p.public
@@ -82,8 +80,8 @@ func (p *Profile) checkName(id identifier.Identifier) (kind problem.Kind, detail
 	if detail != "" {
 		return problem.RejectedIdentifier, detail
 	}
-	if len(p.MethodsFor(id)) == 0 {
-		return problem.UnsupportedIdentifier, fmt.Sprintf("%s cannot be validated: no method of the profile %q (%s) proves it", id.Value(), p.name, list(p.methods))
+	if !p.Provable(id) {
+		return problem.UnsupportedIdentifier, fmt.Sprintf("%s cannot be validated: no method of the profile %q (%s) proves it", id.Value(), p.name, p.provers())
 	}
 	return 0, ""
 }

@@ -37,9 +37,11 @@ func New(cfg Config) (*Profile, error) {
 	p.setKeys(c, cfg)
 	p.setUsages(c, cfg)
 	p.setMethods(c, cfg)
+	p.setTerms(c, cfg)
 	p.setDomains(c, cfg)
 	p.setRequested(c, cfg)
 	p.setApprovals(c, cfg)
+	p.setFields(c, cfg)
 	p.setCAA(c, cfg)
 	p.setDNSSEC(c, cfg)
 	p.setNames(c, cfg)
@@ -47,6 +49,7 @@ func New(cfg Config) (*Profile, error) {
 	p.setLint(c, cfg)
 	p.setPrivateRanges(c, cfg)
 	p.setNumbers(c, cfg)
+	p.setServerKeys(c, cfg)
 	if err := c.err(); err != nil {
 		return nil, err
 	}
@@ -64,6 +67,9 @@ func (p *Profile) setTimes(c *checker, cfg Config) {
 	byDefault := DefaultValidityPrivate
 	if p.public {
 		byDefault = DefaultValidityPublic
+	}
+	if len(cfg.Terms) > 0 {
+		byDefault = slices.Min(cfg.Terms)
 	}
 	p.validity, p.backdate = cmp.Or(cfg.Validity, byDefault), cfg.Backdate
 	p.proofLifetime = cmp.Or(cfg.ProofLifetime, DefaultProofLifetime)
@@ -96,6 +102,10 @@ func (p *Profile) setMethods(c *checker, cfg Config) {
 	p.own = cfg.Own
 	if p.own {
 		p.setOwn(c, cfg)
+		p.setRequirement(c, cfg)
+		return
+	}
+	if p.setRequirement(c, cfg); p.requirement != PerRequest {
 		return
 	}
 	p.methods = slices.Compact(slices.Sorted(slices.Values(cfg.DCVMethods)))
@@ -103,9 +113,9 @@ func (p *Profile) setMethods(c *checker, cfg Config) {
 		p.methods = []dcv.Method{dcv.HTTP01}
 	}
 	for _, m := range p.methods {
-		if _, known := provable(m); !known || m == Configured || provesDomain(m) {
+		if _, known := provable(m); !known || m == Configured || provesDomain(m) && !m.Published() {
 			c.refuse("dcv_methods", "%q is no validation method of this gateway; known are %s", m,
-				list([]dcv.Method{dcv.HTTP01, dcv.DNS01, dcv.TLSALPN01}))
+				list(append([]dcv.Method{dcv.HTTP01, dcv.DNS01, dcv.TLSALPN01}, publications...)))
 		}
 	}
 }

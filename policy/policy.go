@@ -24,6 +24,12 @@ type Proven struct {
 	dcv.Proof
 	Org     int32
 	Account string
+	// Principal is who asked for the one request that a publication was made for ([dcv.Method.Published]); empty for every other
+	// proof. It serves that principal alone.
+	Principal string
+	// CSR is the SHA-256 of the CSR that the publication was derived from ([dcv.Method.FromCSR]); zero for every other proof. It
+	// serves that CSR alone.
+	CSR [32]byte
 	// Owner is the organisation whose domain record holds the proof, of a proof that was made for a domain; zero of every other.
 	// Org is then the organisation that may use it: the owner, or one that the domain is delegated to. Account is empty.
 	Owner int32
@@ -42,6 +48,13 @@ type Request struct {
 	// Requested is the validity that the request asks for, if its profile takes one. It is part of what was requested, as
 	// the names are: whoever tries the request again asks for the same.
 	Requested Period
+	// Term is the validity that the request chose of its profile's ([Profile.Terms]); zero leaves it to the profile. It is part
+	// of what was requested, too. A Requested period lies inside it.
+	Term time.Duration
+	// CustomFields are what was said of the certificate to come that is no part of it ([Field]).
+	CustomFields []FieldValue
+	// Accepted says that the request was taken before and is tried again, so that its custom fields are not asked for anew.
+	Accepted bool
 	// Within is the issuer's own validity, which bounds a requested one; the signing gate sets it. Zero: it bounds nothing.
 	Within Period
 	// Approvals are what other people have consented to; those that do not count are passed over.
@@ -60,6 +73,7 @@ type Decision struct {
 	Subject    Subject                 // the other attributes of the subject, resolved
 	Names      []identifier.Identifier // sorted, without duplicates
 	PublicKey  any                     // *rsa.PublicKey, *ecdsa.PublicKey, ed25519.PublicKey
+	Term       time.Duration           // the longest validity that the request can have; NotAfter keeps to it
 	NotBefore  time.Time               // UTC, whole seconds
 	NotAfter   time.Time               // inclusive: validity is NotAfter - NotBefore + 1 s (RFC 5280, 4.1.2.5)
 	CAA        []CAA                   // one for each DNS name, in their order; empty if the profile does not ask

@@ -19,8 +19,12 @@ type Profile struct {
 	quota                     Quota
 	public, own               bool
 	validity, backdate        time.Duration
+	terms                     []time.Duration // sorted, validity among them
 	requested                 RequestedRule
 	approvals                 ApprovalRule
+	fields                    *Fields // of the deployment
+	mandatoryFields           []int32 // of those, by number
+	serverKeys                bool
 
 	keyTypes    []KeyType
 	rsa         goodkey.KeyPolicy
@@ -38,6 +42,7 @@ type Profile struct {
 	fromCSR    []SubjectField
 	lint       Lint
 
+	requirement   Requirement
 	methods       []dcv.Method
 	proofLifetime time.Duration
 	domains       bool
@@ -63,11 +68,12 @@ func (p *Profile) Issuer() string { return p.issuer }
 func (p *Profile) Public() bool { return p.public }
 
 // Hash is the SHA-256, in hex, of everything that decides what is issued and to whom; requests pin it, so that a profile
-// changed meanwhile is noticed. Description, Number, Quota and BlockedKeys are no part of it. It is the same in every process and
+// changed meanwhile is noticed. Description, Number, Quota, ServerKeys, BlockedKeys and custom fields are no part of it. It is the same in every process and
 // release that gives the configuration the same meaning.
 func (p *Profile) Hash() string { return p.hash }
 
-// Validity is the configured validity, notAfter - notBefore + 1 s. What is issued may be shorter: see [Profile.Decide].
+// Validity is the configured validity, notAfter - notBefore + 1 s, of a request that names no term. What is issued may be
+// shorter: see [Profile.Decide].
 func (p *Profile) Validity() time.Duration { return p.validity }
 
 // Backdate is how far notBefore lies before the moment of issuance.
@@ -79,7 +85,7 @@ func (p *Profile) Lint() Lint { return p.lint }
 // Methods lists the validation methods whose proofs count. The caller owns the slice.
 func (p *Profile) Methods() []dcv.Method { return slices.Clone(p.methods) }
 
-// MethodsFor lists the methods that can prove one identifier: what a door offers as challenges. It is empty if none can.
+// MethodsFor lists the methods that can prove one identifier, by ACME challenge or by publication. It is empty if none can.
 func (p *Profile) MethodsFor(id identifier.Identifier) []dcv.Method {
 	return slices.DeleteFunc(p.Methods(), func(m dcv.Method) bool { return !canProve(m, id) })
 }

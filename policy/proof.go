@@ -41,11 +41,17 @@ func provable(m dcv.Method) (scope, bool) {
 	case dcv.TLSALPN01:
 		// Baseline Requirements 3.2.2.4.20: as http-01; RFC 8738, section 5.
 		return scope{addresses: true}, true
-	case dcv.HTTPFile, dcv.HTTPSFile:
-		// Baseline Requirements 3.2.2.4.18: since 2021-12-01 neither wildcards nor anything below the name.
-		return scope{}, true
-	case dcv.DNSTXT, dcv.DNSCNAME:
+	case dcv.HTTPFile, dcv.HTTPSFile, dcv.CSRHashHTTP, dcv.CSRHashHTTPS:
+		// Baseline Requirements 3.2.2.4.18: since 2021-12-01 neither wildcards nor anything below the name; addresses 3.2.2.5.1.
+		return scope{addresses: true}, true
+	case dcv.DNSTXT, dcv.DNSCNAME, dcv.CSRHashCNAME:
 		return scope{wildcards: true}, true // Baseline Requirements 3.2.2.4.7
+	case dcv.EmailConstructed:
+		return scope{wildcards: true}, true // Baseline Requirements 3.2.2.4.4
+	case dcv.EmailCAA, dcv.EmailTXT:
+		// Baseline Requirements 3.2.2.4.13 and .14 would let them cover wildcards and names below. Certificates were
+		// misissued on published addresses, so here they are about the name that published them.
+		return scope{}, true
 	case Configured:
 		return scope{addresses: true}, true
 	default:
@@ -89,14 +95,19 @@ func (p *Profile) Suffices(proof Proven, r Requester, id identifier.Identifier, 
 // lacking says why a proof does not let the requester have the identifier, or "". The owner comes first: nothing about
 // another's proof is told.
 func (p *Profile) lacking(proof Proven, r Requester, id identifier.Identifier, now time.Time) string {
+	if p.requirement == NoValidation {
+		return p.lackingRecord(proof, r, id, now)
+	}
 	if proof.Owner != 0 {
 		return p.lackingDomain(proof, r, id, now)
 	}
 	switch {
-	case proof.Org != r.Org || proof.Account != accountOf(r):
+	case proof.Org != r.Org || proof.Account != accountOf(r) || !madeFor(proof, r):
 		return fmt.Sprintf("%s has no proof of control that belongs to the requester; validate it", id.Value())
 	case proof.Identifier != id && proof.Identifier != id.Base():
 		return fmt.Sprintf("%s has no proof of control; validate it", id.Value())
+	case p.requirement == PerDomain:
+		return fmt.Sprintf("%s was validated by %s, and the profile %q takes proofs of domains alone; %s", id.Value(), proof.Method, p.name, domainRemedy)
 	case !p.counts(proof.Method):
 		return fmt.Sprintf("%s was validated by %s, which the profile %q does not take; validate it by one of %s",
 			id.Value(), proof.Method, p.name, list(p.methods))

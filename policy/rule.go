@@ -18,11 +18,13 @@ var rules = [...]rule{
 	{name: "pinned-profile", ofRequest: true, check: (*Profile).checkPinned, found: foundPinned, wanted: wantedPinned},
 	{name: "account-binding", ofRequest: true, check: (*Profile).checkRestriction, found: foundNamesAndProfile, wanted: wantedRestriction},
 	{name: "organisation-names", ofRequest: true, check: (*Profile).checkOrganisation, found: foundNames, wanted: wantedOrganisation},
+	{name: "custom-fields", check: (*Profile).checkFields, found: foundFields, wanted: wantedFields},
 	{name: "csr", ofRequest: true, check: (*Profile).checkCSR, found: foundCSR, wanted: wantedCSR},
 	{name: "names", check: (*Profile).decideNames, found: foundNames, wanted: wantedNames},
 	{name: "key", ofCSR: true, check: (*Profile).checkCSRKey, found: foundKey, wanted: wantedKey},
 	{name: "subject", ofCSR: true, check: (*Profile).decideSubject, found: foundSubject, wanted: wantedSubject},
 	{name: "proofs", ofRequest: true, later: true, check: (*Profile).decideProofs, found: foundProofs, wanted: wantedProofs},
+	{name: "term", check: (*Profile).decideTerm, found: foundTerm, wanted: wantedTerm},
 	{name: "validity", check: (*Profile).decideValidity, found: foundValidity, wanted: wantedValidity},
 	// Last: its refusal says that all else is in order ([ErrNotApproved]).
 	{name: "approvals", ofCSR: true, later: true, check: (*Profile).decideApprovals, found: foundApprovals, wanted: wantedApprovals},

@@ -37,11 +37,15 @@ func (p *Profile) CheckRequested(asked Period, now time.Time) error {
 // TakesRequested reports whether a request may name a validity.
 func (p *Profile) TakesRequested() bool { return p.requested == ClampRequested }
 
-// period is the validity of a certificate issued now. Without a wish it is the profile's. A wish only ever narrows: what is
+// period is the validity of a certificate issued now. Without a wish it is the term's, or the profile's. A wish only ever narrows: what is
 // issued begins no earlier and ends no later than was asked for, nor than the profile and the issuer permit. What is left of
 // a wish by that can be nothing, and then the request is refused.
 func (p *Profile) period(r Request) (Period, error) {
-	notBefore, notAfter := p.lifetime(r.Now)
+	term, err := p.granted(r.Term, r.Now)
+	if err != nil {
+		return Period{}, err
+	}
+	notBefore, notAfter := p.lifetime(r.Now, term)
 	asked := r.Requested
 	switch {
 	case asked.IsZero():
