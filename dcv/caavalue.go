@@ -5,11 +5,13 @@ import (
 	"strings"
 )
 
-// The properties that are understood (RFC 8659, 4.2 to 4.4). iodef is understood and restricts nothing.
+// The properties that are understood (RFC 8659, 4.2 to 4.4; Baseline Requirements A.1.1). iodef and contactemail are understood
+// and restrict nothing.
 const (
-	tagIssue     = "issue"
-	tagIssueWild = "issuewild"
-	tagIodef     = "iodef"
+	tagIssue        = "issue"
+	tagIssueWild    = "issuewild"
+	tagIodef        = "iodef"
+	tagContactEmail = "contactemail"
 )
 
 const (
@@ -27,7 +29,9 @@ type caaRecord struct {
 func (r caaRecord) is(tag string) bool { return strings.EqualFold(r.tag, tag) }
 
 // known reports whether the tag is understood.
-func (r caaRecord) known() bool { return r.is(tagIssue) || r.is(tagIssueWild) || r.is(tagIodef) }
+func (r caaRecord) known() bool {
+	return r.is(tagIssue) || r.is(tagIssueWild) || r.is(tagIodef) || r.is(tagContactEmail)
+}
 
 // String is the record's data as in a zone file, safe to show.
 func (r caaRecord) String() string {

@@ -28,15 +28,43 @@ const (
 	HTTPSFile Method = "ca-https-file" // the same, first asked for by HTTPS
 	DNSTXT    Method = "ca-dns-txt"    // a TXT record at a label in front of the name (Baseline Requirements 3.2.2.4.7)
 	DNSCNAME  Method = "ca-dns-cname"  // a CNAME record there (the same)
+
+	// Those by which a person at an address of the domain confirms a mail: nothing is looked for, see [Validator.EmailContacts].
+	EmailConstructed Method = "ca-email-constructed" // admin@ and the like (Baseline Requirements 3.2.2.4.4)
+	EmailCAA         Method = "ca-email-caa"         // an address in the name's CAA records (3.2.2.4.13)
+	EmailTXT         Method = "ca-email-txt"         // an address in a TXT record in front of the name (3.2.2.4.14)
+
+	// Those whose publication is derived from a CSR ([CSRHash]) and proves control for that CSR alone: a Request Token of the
+	// Baseline Requirements, 1.6.1. Of what several vendors' APIs have their clients publish.
+	CSRHashHTTP  Method = "ca-csr-hash-http"  // a file as of HTTPFile, without redirects
+	CSRHashHTTPS Method = "ca-csr-hash-https" // the same, asked for by HTTPS
+	CSRHashCNAME Method = "ca-csr-hash-cname" // a CNAME record as of DNSCNAME
 )
 
-// Publication is what those of [HTTPFile], [HTTPSFile], [DNSTXT] and [DNSCNAME] look for.
+// Published reports whether a method looks for a [Publication], and not for the answer to an ACME challenge.
+func (m Method) Published() bool { return m.byFile() || m.byRecord() }
+
+// FromCSR reports whether a method's publication is derived from a CSR.
+func (m Method) FromCSR() bool {
+	return m == CSRHashHTTP || m == CSRHashHTTPS || m == CSRHashCNAME
+}
+
+// byFile reports whether a method looks for a file.
+func (m Method) byFile() bool {
+	return m == HTTPFile || m == HTTPSFile || m == CSRHashHTTP || m == CSRHashHTTPS
+}
+
+// byRecord reports whether a method looks for a DNS record in front of the name.
+func (m Method) byRecord() bool { return m == DNSTXT || m == DNSCNAME || m == CSRHashCNAME }
+
+// Publication is what the methods look for that are [Method.Published].
 type Publication struct {
 	// Place is where: the file's name, of letters, digits, hyphens, underscores and dots, which must not tell the value; or one DNS
 	// label that begins with an underscore, in front of the name.
 	Place string
 	// Value is what: at least 128 random bits, or a hash of a CSR. A file's lines are separated by "\n", and the white space at its
-	// end is not compared; a CNAME's target is a DNS name without a final dot.
+	// end is not compared, of a file from a CSR no white space but that it is there; a CNAME's target is a DNS name without a
+	// final dot, in any letter case.
 	Value string
 }
 

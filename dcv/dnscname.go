@@ -27,6 +27,7 @@ func (v *Validator) dnsCNAME(ctx context.Context, req Request, rec *Record) (*Pr
 		return nil, rec.lookupFailed(name, how)
 	}
 	rec.insecure = !how.secure
+	rec.Finding = &Finding{Found: true, Target: shownTarget(found[0])}
 	want := strings.ToLower(req.Publication.Value)
 	if len(found) > 1 { // RFC 1034, 3.6.2
 		return nil, rec.fail(problem.IncorrectResponse, "Leave one of them", "%s has %d CNAME records", name, len(found))
@@ -35,5 +36,6 @@ func (v *Validator) dnsCNAME(ctx context.Context, req Request, rec *Record) (*Pr
 		return nil, rec.fail(problem.IncorrectResponse, advice+"; see that the zone is not appended to the target: it may need a final dot",
 			"%s is an alias of %s and not of %q", name, quote(found[0]), want)
 	}
+	rec.Finding.Correct = true
 	return v.proof(req, hop.URL+" from "+lookups[len(lookups)-1].Server), nil
 }

@@ -23,9 +23,11 @@ func (v *Validator) dnsTXT(ctx context.Context, req Request, rec *Record) (*Proo
 		return nil, rec.textsFailed(shown, how)
 	}
 	rec.insecure = !how.secure
+	rec.Finding = &Finding{Found: true}
 	want := req.Publication.Value
 	for _, text := range found {
 		if subtle.ConstantTimeCompare([]byte(text), []byte(want)) == 1 {
+			rec.Finding.Correct = true
 			return v.proof(req, hop.URL+" from "+lookups[len(lookups)-1].Server), nil
 		}
 	}

@@ -13,11 +13,11 @@ import (
 // FilePath is where files are published (Baseline Requirements 3.2.2.4.18).
 const FilePath = "/.well-known/pki-validation/"
 
-// file fetches a file whose content was agreed upon (Baseline Requirements 3.2.2.4.18), by the rules of http-01 for addresses
-// and redirects. It shows control of this very name alone.
+// file fetches a file whose content was agreed upon (Baseline Requirements 3.2.2.4.18, of addresses 3.2.2.5.1), by the rules of
+// http-01 for addresses and redirects, of which a file from a CSR may have none. It shows control of this very name alone.
 func (v *Validator) file(ctx context.Context, req Request, rec *Record) (*Proof, *problem.Error) {
 	rec.file = true
-	t := target{host: req.Identifier, port: v.ports.http, https: req.Method == HTTPSFile}
+	t := target{host: req.Identifier, port: v.ports.http, https: req.Method == HTTPSFile || req.Method == CSRHashHTTPS}
 	t.url = &url.URL{Scheme: "http", Path: FilePath + req.Publication.Place}
 	if t.https {
 		t.url.Scheme, t.port = "https", v.ports.https
@@ -28,14 +28,24 @@ func (v *Validator) file(ctx context.Context, req Request, rec *Record) (*Proof,
 
 // judgeFile compares a 200's body with the file's content.
 func (v *Validator) judgeFile(resp response, req Request, rec *Record, hop *Hop) (*Proof, *problem.Error) {
-	want := []byte(lines(req.Publication.Value))
-	if !resp.more && subtle.ConstantTimeCompare([]byte(lines(string(resp.body))), want) == 1 {
+	form := lines
+	if req.Method.FromCSR() {
+		form = words
+	}
+	want := []byte(form(req.Publication.Value))
+	if !resp.more && subtle.ConstantTimeCompare([]byte(form(string(resp.body))), want) == 1 {
+		rec.Finding = &Finding{Found: true, Correct: true}
 		return v.proof(req, fmt.Sprintf("%s at %s", hop.URL, hop.Dialled)), nil
 	}
-	found := fmt.Sprintf("%s of %d bytes", kindOf(resp.body), len(resp.body))
+	kind := kindOf(resp.body)
+	rec.Finding = &Finding{Found: true, Trouble: ContentWrong}
+	if resp.more || len(resp.body) == 0 || kind != "text" {
+		rec.Finding.Trouble = ContentUnusable
+	}
+	found := fmt.Sprintf("%s of %d bytes", kind, len(resp.body))
 	switch {
 	case resp.more:
-		found = fmt.Sprintf("%s of more than %d bytes", kindOf(resp.body), len(resp.body))
+		found = fmt.Sprintf("%s of more than %d bytes", kind, len(resp.body))
 	case len(resp.body) == 0:
 		found = "an empty body"
 	}
@@ -48,9 +58,15 @@ func lines(text string) string {
 	return strings.TrimRight(strings.NewReplacer("\r\n", "\n", "\r", "\n").Replace(text), " \t\n")
 }
 
+// words is a text with one blank for all white space between its words: clients join the lines of a file from a CSR with "\n",
+// "\r\n" or a blank. A file without any separator is another file.
+func words(text string) string {
+	return strings.Join(strings.FieldsFunc(text, func(r rune) bool { return strings.ContainsRune(" \t\r\n", r) }), " ")
+}
+
 // content is what a web server is to answer with.
 func (r *Request) content() string {
-	if r.Method == HTTPFile || r.Method == HTTPSFile {
+	if r.Method.byFile() {
 		return r.Publication.Value
 	}
 	return r.KeyAuthorization

@@ -33,7 +33,7 @@ func (v *Validator) walk(ctx context.Context, t target, req Request, rec *Record
 		if failed != nil {
 			return nil, failed
 		}
-		if !isRedirect(resp.status) {
+		if !isRedirect(resp.status) || req.Method.FromCSR() {
 			return v.judge(resp, req, rec, hop)
 		}
 		next, failed := v.follow(t, resp, rec, hop)
@@ -230,10 +230,13 @@ func (v *Validator) follow(from target, resp response, rec *Record, hop *Hop) (t
 // judge compares a final response with what was asked for.
 func (v *Validator) judge(resp response, req Request, rec *Record, hop *Hop) (*Proof, *problem.Error) {
 	if resp.status != http.StatusOK {
+		if req.Method.Published() {
+			rec.Finding = &Finding{Trouble: StatusWrong, Status: resp.status}
+		}
 		return nil, rec.fail(problem.IncorrectResponse, "Let the server answer the challenge's path with 200",
 			"%s at %s answered with status %s", hop.URL, hop.Dialled, statusText(resp.status))
 	}
-	if req.Method == HTTPFile || req.Method == HTTPSFile {
+	if req.Method.byFile() {
 		return v.judgeFile(resp, req, rec, hop)
 	}
 	if found := compare(resp.body, resp.more, req.KeyAuthorization); found != "" {

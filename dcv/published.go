@@ -18,7 +18,7 @@ const (
 // checkPublished refuses what no validation by a publication should be started for.
 func checkPublished(req Request, rec *Record) error {
 	ip := req.Identifier.Type() == identifier.IP
-	byDNS := req.Method == DNSTXT || req.Method == DNSCNAME
+	byDNS := req.Method.byRecord()
 	p := req.Publication
 	switch {
 	case !req.DNSSEC.Known():
@@ -40,7 +40,7 @@ func checkPublished(req Request, rec *Record) error {
 		return rec.fail(problem.Malformed, "", "the place tells the value")
 	case strings.ContainsFunc(p.Value, func(r rune) bool { return (r < ' ' || r > '~') && (r != '\n' || byDNS) }):
 		return rec.fail(problem.Malformed, "", "the value holds something other than printable ASCII")
-	case req.Method == DNSCNAME && !isTarget(p.Value):
+	case (req.Method == DNSCNAME || req.Method == CSRHashCNAME) && !isTarget(p.Value):
 		return rec.fail(problem.Malformed, "", "the value is no DNS name that a CNAME can lead to")
 	case byDNS && len(p.Place)+1+len(req.Identifier.Value()) > maxDNSName:
 		return rec.fail(problem.RejectedIdentifier, "Use a file, or validate a shorter name above it", "%s cannot prove %s: with the label in front it is longer than a name may be", req.Method, req.Identifier.Value())

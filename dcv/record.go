@@ -19,6 +19,7 @@ type Record struct {
 	Advice  string        // what the applicant should change; after a success, what only just worked
 	CAA     []CAALookup   `json:",omitempty"` // every CAA question, after the proof
 	Omitted int           `json:",omitempty"` // how many entries of all these lists were left out (Shortened)
+	Finding *Finding      `json:",omitempty"` // what a method that is Published found, in a word; nil before there is an answer
 
 	insecure bool // an answer was used that no trusted resolver authenticated
 	file     bool // a file is looked for, and no key authorization

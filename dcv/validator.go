@@ -129,6 +129,7 @@ func (v *Validator) Check(ctx context.Context, req Request) (*Proof, *Record, er
 	bounded, cancel := context.WithTimeout(ctx, v.cfg.Timeout)
 	defer cancel()
 	proof, failed := v.prove(bounded, req, rec)
+	rec.settle(req.Method, failed)
 	if failed == nil {
 		proof.Secure = !rec.insecure
 	}
@@ -155,11 +156,11 @@ func (v *Validator) prove(ctx context.Context, req Request, rec *Record) (*Proof
 		return v.dns01(ctx, req, rec)
 	case TLSALPN01:
 		return v.tlsALPN01(ctx, req, rec)
-	case HTTPFile, HTTPSFile:
+	case HTTPFile, HTTPSFile, CSRHashHTTP, CSRHashHTTPS:
 		return v.file(ctx, req, rec)
 	case DNSTXT:
 		return v.dnsTXT(ctx, req, rec)
-	case DNSCNAME:
+	case DNSCNAME, CSRHashCNAME:
 		return v.dnsCNAME(ctx, req, rec)
 	}
 	return nil, rec.fail(problem.Internal, "", "the validation has no method")
@@ -182,7 +183,7 @@ func (v *Validator) proof(req Request, seen string) *Proof {
 func checkRequest(req Request, rec *Record) error {
 	switch req.Method {
 	case HTTP01, DNS01, TLSALPN01:
-	case HTTPFile, HTTPSFile, DNSTXT, DNSCNAME:
+	case HTTPFile, HTTPSFile, DNSTXT, DNSCNAME, CSRHashHTTP, CSRHashHTTPS, CSRHashCNAME:
 		return checkPublished(req, rec)
 	default:
 		return rec.fail(problem.Malformed, "", "%s is not a validation method that is offered here", quote(string(req.Method)))
