@@ -37,7 +37,7 @@ const (
 	WillSign      Kind = "will-sign"      // Enrollment, Issuer, Serial, Names, Hash (of the to-be-signed), NotAfter
 	Signed        Kind = "signed"         // Enrollment, Issuer, Serial, Names, DER
 	Abandoned     Kind = "abandoned"      // an intent was closed without a certificate: Enrollment, Issuer, Serial, NotAfter, Hash (of the to-be-signed)
-	Revoked       Kind = "revoked"        // Enrollment, Issuer, Serial, Reason; and the certificate: NotAfter, DER, Requester, Issued
+	Revoked       Kind = "revoked"        // Enrollment, Issuer, Serial, Reason, Detail (the comment); and the certificate: NotAfter, DER, Requester, Issued
 	CRLSigned     Kind = "crl-signed"     // Issuer, Number, Hash (of the DER)
 	AccountMade   Kind = "account-made"   // Account, Data (the whole account)
 	AccountEdited Kind = "account-edited" // Account, Data (the whole account); may repeat what was said
@@ -56,10 +56,39 @@ const (
 	// the explanation and when it was said), Detail (the explanation's URL); and the certificate, as Revoked has it.
 	RenewalSuggested Kind = "renewal-suggested"
 
+	// An operator asks for a certificate in a principal's name: Requester, Door, Profile, Names. What comes of it is in entries of
+	// its own.
+	AskedFor Kind = "asked-for"
+	// A certificate that was issued elsewhere came into the inventory: Enrollment, Serial, Names, DER, Door, Profile, Data (when,
+	// the issuers' certificates it came with, and what goes with the enrollment), Detail (its issuer's name). May repeat what was said.
+	Imported Kind = "imported"
+	// Somebody showed a certificate that one of our issuers has signed and of which there is no record, which must never happen:
+	// Issuer, Serial, DER. Org is whose inventory it was meant for.
+	Unrecorded Kind = "unrecorded"
+
+	// The private key of an enrollment was recorded, sealed, or sealed anew; or it was destroyed; or somebody was given it:
+	// Enrollment, Issuer, Serial, Hash (of the public key), Data (the whole key, sealed; of a destroyed one when), Detail (what
+	// was done); and the certificate, once there is one, as Revoked has it. The first two may repeat what was said.
+	KeyStored     Kind = "key-stored"
+	KeyDestroyed  Kind = "key-destroyed"
+	KeyDownloaded Kind = "key-downloaded"
+
+	MailCancelled Kind = "mail-cancelled" // a mail that waited, or was given up, was removed by command: Org, Detail (what about, and to whom)
+
 	// Somebody consented to a request, or ended it: Enrollment, Profile, Requester, Names, Content, Detail (the message). May
 	// repeat what was said.
 	Approved Kind = "approved"
 	Declined Kind = "declined"
+	// A request was taken back by whom it belongs to: Enrollment, Profile, Requester, Names, Content if it needed approvals. May
+	// repeat what was said.
+	Cancelled Kind = "cancelled"
+
+	// What goes with an enrollment was changed, or said with its request, or the enrollment was removed: Enrollment, Profile, Requester, Data (all that goes
+	// with it), Detail (what was done); and the certificate, once there is one, as Revoked has it. May repeat what was said.
+	EnrollmentEdited  Kind = "enrollment-edited"
+	EnrollmentRemoved Kind = "enrollment-removed"
+	// An enrollment that is to renew itself could not: Enrollment, Profile, Requester, Issuer, Serial, Detail (why).
+	RenewalFailed Kind = "renewal-failed"
 )
 
 // Event is one entry before it is chained. It carries no secret. Fields that a kind does not name stay zero.

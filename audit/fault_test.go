@@ -187,7 +187,7 @@ func TestTornTailIsCutOffAndMentioned(t *testing.T) {
 	}
 	mustClose(t, mustOpen(t, Config{Dir: dir, Version: "v2"}))
 	var details []string
-	for e, err := range All(dir) {
+	for e, err := range After(dir, 0) {
 		if err != nil {
 			t.Fatal(err)
 		}

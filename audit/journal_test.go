@@ -76,7 +76,7 @@ func signed(n int) Event {
 func readAll(t testing.TB, dir string) []Event {
 	t.Helper()
 	var got []Event
-	for e, err := range All(dir) {
+	for e, err := range After(dir, 0) {
 		if err != nil {
 			t.Fatalf("All: %v", err)
 		}

@@ -97,18 +97,9 @@ func verify(dir fs.FS, marks []Mark) (Report, error) {
 	return r, nil
 }
 
-// All streams the journal in dir from its first entry, compressed segments included, and checks the chain on the way.
-// A break or failure to read is yielded as the last pair's error, as by [Verify]. It needs no lock.
-func All(dir string) iter.Seq2[Entry, error] {
-	return stream(func() (*walker, error) {
-		fsys := os.DirFS(dir)
-		segs, err := segments(fsys)
-		return &walker{dir: fsys, segs: segs}, err
-	})
-}
-
-// After is All for the entries behind an entry's number, zero for all. It reads from the beginning of the segment that
-// holds the first of them.
+// After streams the entries of the journal in dir behind an entry's number, zero for all, compressed segments included, and
+// checks the chain on the way, from the beginning of the segment that holds the first of them. A break or failure to read is
+// yielded as the last pair's error, as by [Verify]. It needs no lock.
 func After(dir string, seq int64) iter.Seq2[Entry, error] {
 	entries := stream(func() (*walker, error) { return segmentsFrom(os.DirFS(dir), seq+1) })
 	return func(yield func(Entry, error) bool) {

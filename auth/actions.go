@@ -21,17 +21,10 @@ const (
 	ManageKeys                            // make and revoke keys for external account binding
 	ManagePrincipals                      // make and change principals and their credentials
 	ManageOrganisations                   // change the organisation, and make others below it
+	ReadKeys                              // download, upload and destroy private keys that are kept for others' certificates
 	Operate                               // look after the gateway: the operator's alone
 	actionCount
 )
-
-// Actions lists all actions.
-func Actions() (list []Action) {
-	for a := View; a < actionCount; a++ {
-		list = append(list, a)
-	}
-	return list
-}
 
 // String names the action in refusals.
 func (a Action) String() string {
@@ -54,6 +47,8 @@ func (a Action) String() string {
 		return "manage principals"
 	case ManageOrganisations:
 		return "manage organisations"
+	case ReadKeys:
+		return "handle private keys of others"
 	case Operate:
 		return "operate the gateway"
 	default:
@@ -75,7 +70,7 @@ func permitted(a Action) []Role {
 		return []Role{Requester, Approver, Administrator}
 	case ReadAudit:
 		return []Role{Administrator, Auditor}
-	case ManageDomains, ManageKeys, ManagePrincipals, ManageOrganisations:
+	case ManageDomains, ManageKeys, ManagePrincipals, ManageOrganisations, ReadKeys:
 		return []Role{Administrator}
 	default: // Operate, and what is no action
 		return nil

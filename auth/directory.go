@@ -151,6 +151,15 @@ func (d *Directory) Run(ctx context.Context) {
 // Configured are the organisations of the configuration, the first being the default one.
 func (d *Directory) Configured() []Org { return slices.Clone(d.configured) }
 
+// All are all organisations, disabled or not.
+func (d *Directory) All() []Org {
+	var list []Org
+	for _, o := range d.current.Load().all {
+		list = append(list, *o)
+	}
+	return list
+}
+
 // Len is how many organisations there are.
 func (d *Directory) Len() int { return len(d.current.Load().all) }
 

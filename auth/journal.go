@@ -35,21 +35,34 @@ type orgEntry struct {
 
 // orgEvent is what the journal is told of an organisation as it stands.
 func orgEvent(kind audit.Kind, o *Org, actor string, at time.Time) (audit.Event, error) {
-	data, err := json.Marshal(orgEntry{
+	return objectEvent(kind, o.ID, o.Slug, actor, at, orgEntry{
 		Slug: o.Slug, Name: o.Name, Parent: o.Parent, Limited: o.Profiles != nil, Profiles: o.Profiles, EAB: o.EAB.String(),
 		Allow: o.AllowNames, Deny: o.DenyNames, Disabled: o.Disabled, Created: o.Created, Edits: o.Edits,
 	})
-	return audit.Event{Kind: kind, At: at.UTC(), Actor: actor, Org: int32(o.ID), Data: data, Detail: o.Slug}, err
+}
+
+// objectEvent is what the journal is told of an object of an organisation: all of it.
+func objectEvent(kind audit.Kind, org OrgID, detail, actor string, at time.Time, entry any) (audit.Event, error) {
+	data, err := json.Marshal(entry)
+	return audit.Event{Kind: kind, At: at.UTC(), Actor: actor, Org: int32(org), Data: data, Detail: detail}, err
+}
+
+// readEntry reads into entry what an event of one of two kinds says of an object.
+func readEntry(e audit.Event, made, edited audit.Kind, object string, entry any) error {
+	if e.Kind != made && e.Kind != edited {
+		return fmt.Errorf("auth: a journal entry of kind %q holds no %s", e.Kind, object)
+	}
+	if err := json.Unmarshal(e.Data, entry); err != nil {
+		return fmt.Errorf("auth: the %s in a journal entry: %w", object, err)
+	}
+	return nil
 }
 
 // OrgFromEvent is the organisation after an event of kind OrgMade or OrgEdited, all of it. Its Version is zero.
 func OrgFromEvent(e audit.Event) (*Org, error) {
-	if e.Kind != audit.OrgMade && e.Kind != audit.OrgEdited {
-		return nil, fmt.Errorf("auth: a journal entry of kind %q holds no organisation", e.Kind)
-	}
 	var entry orgEntry
-	if err := json.Unmarshal(e.Data, &entry); err != nil {
-		return nil, fmt.Errorf("auth: the organisation in a journal entry: %w", err)
+	if err := readEntry(e, audit.OrgMade, audit.OrgEdited, "organisation", &entry); err != nil {
+		return nil, err
 	}
 	mode, ok := ParseEABMode(entry.EAB)
 	if e.Org <= 0 || !usableSlug(entry.Slug) || entry.Parent < 0 || !ok {
@@ -116,21 +129,17 @@ type eabEntry struct {
 
 // eabEvent is what the journal is told of a key as it stands.
 func eabEvent(kind audit.Kind, k *EABKey, actor string, at time.Time) (audit.Event, error) {
-	data, err := json.Marshal(eabEntry{
+	return objectEvent(kind, k.Org, k.ID, actor, at, eabEntry{
 		ID: k.ID, Label: k.Label, Profiles: k.Profiles, Names: k.Names, Reusable: k.Reusable, Created: k.Created, Expires: k.Expires,
 		Revoked: k.Revoked, Account: k.Account, Sealed: k.Sealed, Edits: k.Edits,
 	})
-	return audit.Event{Kind: kind, At: at.UTC(), Actor: actor, Org: int32(k.Org), Data: data, Detail: k.ID}, err
 }
 
 // EABKeyFromEvent is the key after an event of kind EABKeyMade or EABKeyEdited, all of it. Its Version is zero.
 func EABKeyFromEvent(e audit.Event) (*EABKey, error) {
-	if e.Kind != audit.EABKeyMade && e.Kind != audit.EABKeyEdited {
-		return nil, fmt.Errorf("auth: a journal entry of kind %q holds no external account binding key", e.Kind)
-	}
 	var entry eabEntry
-	if err := json.Unmarshal(e.Data, &entry); err != nil {
-		return nil, fmt.Errorf("auth: the external account binding key in a journal entry: %w", err)
+	if err := readEntry(e, audit.EABKeyMade, audit.EABKeyEdited, "external account binding key", &entry); err != nil {
+		return nil, err
 	}
 	if e.Org <= 0 || !validEABID(entry.ID) || len(entry.Sealed) == 0 {
 		return nil, fmt.Errorf("auth: a journal entry of kind %q holds no whole key", e.Kind)

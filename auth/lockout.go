@@ -48,8 +48,8 @@ func (l Lockout) orDefault() Lockout {
 // knownFor is how long an address is remembered after a password was proved there.
 const knownFor = 30 * 24 * time.Hour
 
-// addressOf is what counts as one address: of IPv6 the network of 64 bits.
-func addressOf(from netip.Addr) string {
+// NetworkOf is what counts as one address where attempts are counted: of IPv6 the network of 64 bits.
+func NetworkOf(from netip.Addr) string {
 	from = from.Unmap().WithZone("")
 	if !from.IsValid() {
 		return "unknown" // all such together
@@ -74,7 +74,7 @@ func (a *Authenticator) of(customer, login string) string {
 
 // attempt takes from the rates of an attempt. known says that the address is one where the principal has been.
 func (a *Authenticator) attempt(ctx context.Context, p *Principal, login string, from netip.Addr) (known bool, err error) {
-	address := addressOf(from)
+	address := NetworkOf(from)
 	var id PrincipalID
 	var changed int64
 	if p != nil {
@@ -105,7 +105,7 @@ func (a *Authenticator) take(ctx context.Context, rates ...AttemptRate) error {
 // nobody else, because what counts takes from no rate.
 func (a *Authenticator) failed(ctx context.Context, p *Principal, from netip.Addr, why string) error {
 	err := a.refuse(p, from, why)
-	if limited := a.take(ctx, AttemptRate{a.Lockout.Address, "address", addressOf(from)}); limited != nil {
+	if limited := a.take(ctx, AttemptRate{a.Lockout.Address, "address", NetworkOf(from)}); limited != nil {
 		return limited
 	}
 	return err
@@ -113,7 +113,7 @@ func (a *Authenticator) failed(ctx context.Context, p *Principal, from netip.Add
 
 // remember keeps an address where a principal has proved its password.
 func (a *Authenticator) remember(ctx context.Context, p *Principal, from netip.Addr) {
-	if err := a.x.Store.RememberAddress(ctx, p.ID, addressOf(from), a.x.Now().Add(knownFor)); err != nil {
+	if err := a.x.Store.RememberAddress(ctx, p.ID, NetworkOf(from), a.x.Now().Add(knownFor)); err != nil {
 		a.Log.Warn("remembering where a principal has been failed", "principal", p.ID.String(), "error", err)
 	}
 }

@@ -2,7 +2,6 @@ package auth
 
 import (
 	"cmp"
-	"encoding/json"
 	"fmt"
 	"slices"
 	"strconv"
@@ -69,18 +68,14 @@ func principalEvent(kind audit.Kind, p *Principal, actor, what string, at time.T
 		}
 		entry.Credentials = append(entry.Credentials, e)
 	}
-	data, err := json.Marshal(entry)
-	return audit.Event{Kind: kind, At: at.UTC(), Actor: actor, Org: int32(p.Org), Data: data, Detail: strings.TrimSpace(p.Login + " " + what)}, err
+	return objectEvent(kind, p.Org, strings.TrimSpace(p.Login+" "+what), actor, at, entry)
 }
 
 // PrincipalFromEvent is the principal after an event of kind PrincipalMade or PrincipalEdited, all of it. Its Version is zero.
 func PrincipalFromEvent(e audit.Event) (*Principal, error) {
-	if e.Kind != audit.PrincipalMade && e.Kind != audit.PrincipalEdited {
-		return nil, fmt.Errorf("auth: a journal entry of kind %q holds no principal", e.Kind)
-	}
 	var entry principalEntry
-	if err := json.Unmarshal(e.Data, &entry); err != nil {
-		return nil, fmt.Errorf("auth: the principal in a journal entry: %w", err)
+	if err := readEntry(e, audit.PrincipalMade, audit.PrincipalEdited, "principal", &entry); err != nil {
+		return nil, err
 	}
 	login, ok := foldLogin(entry.Login)
 	if e.Org <= 0 || entry.ID <= 0 || entry.Customer <= 0 || !ok || login != entry.Login {

@@ -155,7 +155,7 @@ func (x *Principals) grants(p *Principal, named []NamedGrant) (list []Grant, err
 			id = o.ID
 		}
 		if _, ok := roleNames[g.Role]; !ok {
-			return nil, problem.New(problem.Malformed, "the role is unknown; give requester, approver, administrator or auditor")
+			return nil, problem.New(problem.Malformed, "the role is unknown; give %s", RoleWords())
 		}
 		list = append(list, Grant{id, g.Role})
 	}

@@ -27,22 +27,28 @@ func (x *ExternalAccounts) SealUse(ctx context.Context) (SealUse, error) {
 // error.
 func CountSealed(ctx context.Context, store Store, sealer *seal.Sealer) (SealUse, error) {
 	use := SealUse{Keys: sealer.Keys(), Under: map[seal.KeyID]int{}}
-	count := func(what string, sealed []byte) error {
-		id, err := seal.KeyOf(sealed)
-		if err != nil {
-			return problem.Wrap(err, problem.Conflict, "%s: %v", what, err)
-		}
-		if _, known := sealer.Opens(sealed).(*seal.UnknownKeyError); (known || sealer == nil) && use.Under[id] == 0 {
-			use.Unknown = append(use.Unknown, id)
-		}
-		use.Under[id]++
-		return nil
-	}
-	err := eachEABKey(ctx, store, func(k *EABKey) error { return count("the external account binding key "+k.ID, k.Sealed) })
+	err := eachEABKey(ctx, store, func(k *EABKey) error {
+		return use.Count(sealer, "the external account binding key "+k.ID, k.Sealed)
+	})
 	if err != nil {
 		return use, err
 	}
-	return use, eachPassword(ctx, store, func(p *Principal) error { return count("the password of "+p.ID.String(), p.Password.Sealed) })
+	return use, eachPassword(ctx, store, func(p *Principal) error {
+		return use.Count(sealer, "the password of "+p.ID.String(), p.Password.Sealed)
+	})
+}
+
+// Count adds one secret, which what names for people. One that is no sealed value is an error.
+func (use *SealUse) Count(sealer *seal.Sealer, what string, sealed []byte) error {
+	id, err := seal.KeyOf(sealed)
+	if err != nil {
+		return problem.Wrap(err, problem.Conflict, "%s: %v", what, err)
+	}
+	if _, known := sealer.Opens(sealed).(*seal.UnknownKeyError); (known || sealer == nil) && use.Under[id] == 0 {
+		use.Unknown = append(use.Unknown, id)
+	}
+	use.Under[id]++
+	return nil
 }
 
 // Rewrap puts the hash of every password under the key that seals, as [ExternalAccounts.Rewrap] does with MAC keys.

@@ -40,6 +40,16 @@ func ParseRole(word string) (r Role, ok bool) {
 // Roles lists all roles.
 func Roles() []Role { return []Role{Requester, Approver, Administrator, Auditor} }
 
+// RoleWords are the words of all roles, for whoever has given another.
+func RoleWords() string {
+	var words []string
+	for _, r := range Roles() {
+		words = append(words, r.String())
+	}
+	last := len(words) - 1
+	return strings.Join(words[:last], ", ") + " or " + words[last]
+}
+
 // Grant is a role in an organisation. It holds in all organisations below that one as well.
 type Grant struct {
 	Org  OrgID

@@ -1,5 +1,5 @@
 // Package bundle encodes issued certificates as the doors hand them out: PEM in either order, DER, PKCS #7, and, with the
-// private key, PKCS #12, JKS and PKCS #8.
+// private key, PKCS #12, JKS and PKCS #8. [Read] takes certificates out of files that others have made.
 //
 // It decides whether certificates form a chain, whether a key belongs to them, and whether a format, a selection and a
 // password go together; one table, [Formats], says what there is. A door has a table of its own from its vendor's names to a

@@ -39,6 +39,13 @@ const EABKey Purpose = "eab-mac-key"
 // PasswordHash is the hash of a password; the object's id is the principal, "user:<number>".
 const PasswordHash Purpose = "password-hash"
 
+// MailSecret is a secret in a mail that waits to be sent; the object's id is the mail's.
+const MailSecret Purpose = "mail-secret"
+
+// PrivateKey is the private key of a certificate, PKCS #8 in DER; the object is its public key: the SHA-256 of
+// SubjectPublicKeyInfo in lower-case hex, which stays the same whatever number the certificate is filed under.
+const PrivateKey Purpose = "private-key"
+
 // MaxSecret is the longest secret that can be sealed, in octets.
 const MaxSecret = 64 << 10
 
