@@ -1,5 +1,5 @@
 // Package testca makes throw-away worlds to test and demonstrate a certificate authority in: a hierarchy of keys and
-// certificates, certificate requests, a DNS server, a web server and one that answers tls-alpn-01, on the loopback, whose
+// certificates, certificate requests, a DNS server, a web server, one that answers tls-alpn-01 and a mail server, on the loopback, whose
 // faults can be switched on name by name.
 //
 // It decides nothing about issuance. It trusts whoever calls it, completely: a server made here answers whatever it is
