@@ -23,6 +23,7 @@ type Domain struct {
 	// Proof is the newest; nil if it was never validated. How long it counts is up to each profile, so its Until is zero.
 	Proof      *dcv.Proof
 	Validation *DomainValidation // the newest that did not succeed; nil if there is none
+	Email      *EmailValidation  // the newest by e-mail, also one that has ended, until another validation is begun; nil: none
 	// Edits rises with each change that the journal has, also from one life of the name to the next: it is the time of the
 	// change in Unix milliseconds, or one more than before. Of two states the one with more is the later.
 	Edits   int64
@@ -113,6 +114,11 @@ func (d *Domain) clone() *Domain {
 		v := *d.Validation
 		c.Validation = &v
 	}
+	if d.Email != nil {
+		e := *d.Email
+		e.Links = slices.Clone(e.Links)
+		c.Email = &e
+	}
 	return &c
 }
 
@@ -126,8 +132,10 @@ type DomainStore interface {
 	// name ("" from the start), at most limit.
 	ListDomains(ctx context.Context, org auth.OrgID, after string, limit int) ([]*Domain, error)
 	// PutDomain records next in place of before, nil if there never was a record; next then carries the new version. With a
-	// time it also leaves a note from that time that the journal may lack the change.
-	PutDomain(ctx context.Context, next, before *Domain, noted time.Time) error
+	// time it also leaves a note from that time that the journal may lack the change. Mails are to be sent once it is recorded.
+	PutDomain(ctx context.Context, next, before *Domain, noted time.Time, mails ...*Mail) error
+	// DomainOfEmailLink reads the domain whose validation by e-mail has a link, nil if none has.
+	DomainOfEmailLink(ctx context.Context, id string) (*Domain, error)
 	// DueDomains lists domains with a look that is due, at most limit.
 	DueDomains(ctx context.Context, now time.Time, limit int) ([]*Domain, error)
 	// UnjournaledDomains lists notes that were left before a time, at most limit; DomainJournaled takes one away.

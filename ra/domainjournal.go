@@ -25,6 +25,7 @@ type domainEntry struct {
 	Delegations []delegationEntry `json:"delegations,omitempty"`
 	Proof       *proofEntry       `json:"proof,omitempty"`
 	Validation  *validationEntry  `json:"validation,omitempty"`
+	Email       *emailEntry       `json:"email,omitempty"`
 	Edits       int64             `json:"edits"`
 }
 
@@ -62,6 +63,7 @@ func domainEvent(d *Domain, actor, what string, at time.Time) (audit.Event, erro
 	if v := d.Validation; v != nil {
 		e.Validation = &validationEntry{Method: v.Method, Place: v.Publication.Place, Value: v.Publication.Value, Begun: v.Begun, Expires: v.Expires}
 	}
+	e.Email = newEmailEntry(d.Email)
 	data, err := json.Marshal(e)
 	return audit.Event{Kind: audit.DomainChanged, At: at.UTC(), Actor: actor, Org: int32(d.Org), Data: data, Detail: d.Name.Value() + ": " + what}, err
 }
@@ -97,6 +99,9 @@ func DomainFromEvent(e audit.Event) (*Domain, error) {
 			Method: v.Method, Publication: dcv.Publication{Place: v.Place, Value: v.Value}, Begun: v.Begun, Expires: v.Expires, Due: v.Begun,
 		}
 	}
+	if d.Email, err = entry.Email.validation(); err != nil {
+		return nil, fmt.Errorf("ra: a journal entry of %s: %w", entry.Name, err)
+	}
 	return d, nil
 }
 
@@ -128,12 +133,27 @@ func (m *Domains) journal(ctx context.Context, d *Domain, actor, what string, no
 // settleAge is how old a note is whose process did not live to tell its journal.
 const settleAge = 30 * time.Second
 
-// Settle tells this gateway's journal of changes that another's may lack.
-func (m *Domains) Settle(ctx context.Context) error {
-	notes, err := m.Store.UnjournaledDomains(ctx, m.Now().Add(-settleAge), sweepBatch)
-	if err != nil || len(notes) == 0 {
-		return err
+// Settle tells this gateway's journal of changes that another's may lack: of all that there are, as at a start, or of those
+// that nobody can be about to tell.
+func (m *Domains) Settle(ctx context.Context, all bool) error {
+	before := m.Now().Add(-settleAge)
+	if all {
+		before = m.Now().Add(time.Hour) // whatever the clock
 	}
+	var last DomainNote
+	for {
+		notes, err := m.Store.UnjournaledDomains(ctx, before, sweepBatch)
+		if err != nil || len(notes) == 0 || notes[0] == last { // that one stays
+			return err
+		}
+		if err := m.settle(ctx, notes); err != nil || len(notes) < sweepBatch {
+			return err
+		}
+		last = notes[0]
+	}
+}
+
+func (m *Domains) settle(ctx context.Context, notes []DomainNote) error {
 	names := make([]identifier.Identifier, len(notes))
 	for i, n := range notes {
 		names[i] = n.Name

@@ -35,6 +35,7 @@ type DomainsConfig struct {
 	// Target is the DNS name below which the targets of CNAME records are made: a name of the gateway's own. They need not exist.
 	// Empty: nothing is validated by CNAME.
 	Target string
+	Email  *EmailConfig     // nil: nothing is validated by e-mail
 	Now    func() time.Time // nil: time.Now
 	Log    *slog.Logger     // nil: discarded
 }
@@ -57,6 +58,11 @@ type Domains struct {
 
 // NewDomains makes Domains.
 func NewDomains(c DomainsConfig) *Domains {
+	if c.Email != nil {
+		email := *c.Email
+		email.Lifetime = min(cmp.Or(email.Lifetime, DefaultEmailLifetime), MaxEmailLifetime)
+		c.Email = &email
+	}
 	if c.Now == nil {
 		c.Now = time.Now
 	}
@@ -128,7 +134,7 @@ func (m *Domains) Add(ctx context.Context, caller auth.Caller, domain, slug stri
 // issued stays.
 func (m *Domains) Remove(ctx context.Context, caller auth.Caller, domain string) (*Domain, error) {
 	return m.edit(ctx, caller, domain, "removed", func(d *Domain) error {
-		d.Removed, d.Delegations, d.Proof, d.Validation = m.second(), nil, nil, nil
+		d.Removed, d.Delegations, d.Proof, d.Validation, d.Email = m.second(), nil, nil, nil, nil
 		return nil
 	})
 }
@@ -251,13 +257,13 @@ func (m *Domains) Get(ctx context.Context, caller auth.Caller, domain string) (*
 }
 
 // seenBy is a domain without what is other organisations': whoever may not view the owner sees its own delegation alone, and
-// not what is to be published.
+// not what is to be published, or who was sent mail.
 func (m *Domains) seenBy(caller auth.Caller, d *Domain) *Domain {
 	if m.Directory.May(caller, auth.View, d.Org) == nil {
 		return d
 	}
 	c := d.clone()
-	c.Validation = nil
+	c.Validation, c.Email = nil, nil
 	c.Delegations = slices.DeleteFunc(c.Delegations, func(l Delegation) bool { return m.Directory.May(caller, auth.View, l.Org) != nil })
 	return c
 }
@@ -313,6 +319,14 @@ func (m *Domains) edit(ctx context.Context, caller auth.Caller, domain, what str
 // change makes a change that the journal is told of, again on what is then there if another one came first. apply gets nil
 // if there never was such a domain.
 func (m *Domains) change(ctx context.Context, name identifier.Identifier, actor, what string, apply func(*Domain) (*Domain, error)) (*Domain, error) {
+	return m.changeMailing(ctx, name, actor, what, func(d *Domain) (*Domain, []*Mail, error) {
+		next, err := apply(d)
+		return next, nil, err
+	})
+}
+
+// changeMailing is change with mails that are recorded in the same commit.
+func (m *Domains) changeMailing(ctx context.Context, name identifier.Identifier, actor, what string, apply func(*Domain) (*Domain, []*Mail, error)) (*Domain, error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), domainChange)
 	defer cancel()
 	for try := 1; ; try++ {
@@ -320,7 +334,7 @@ func (m *Domains) change(ctx context.Context, name identifier.Identifier, actor,
 		if err != nil {
 			return nil, err
 		}
-		next, err := apply(found[0])
+		next, mails, err := apply(found[0])
 		if err != nil {
 			return nil, err
 		}
@@ -329,7 +343,7 @@ func (m *Domains) change(ctx context.Context, name identifier.Identifier, actor,
 		if found[0] != nil {
 			next.Edits = max(next.Edits, found[0].Edits+1)
 		}
-		err = m.Store.PutDomain(ctx, next, found[0], at)
+		err = m.Store.PutDomain(ctx, next, found[0], at, mails...)
 		if problem.Is(err, problem.Conflict) && try < maxDomainTries {
 			continue
 		}

@@ -185,13 +185,13 @@ func TestAnUnjournaledChange(t *testing.T) {
 		t.Error("acknowledged without the journal")
 	}
 	w.journal.refuse("")
-	must(t, w.Settle(ctx))
+	must(t, w.Settle(ctx, false))
 	if len(w.journal.events) != 0 {
 		t.Error("told too early")
 	}
 	w.clock.add(time.Minute)
-	must(t, w.Settle(ctx))
-	must(t, w.Settle(ctx))
+	must(t, w.Settle(ctx, false))
+	must(t, w.Settle(ctx, false))
 	if len(w.journal.events) != 1 || w.journal.events[0].Kind != audit.DomainChanged || w.journal.events[0].Org != 1 {
 		t.Errorf("%+v", w.journal.events)
 	}

@@ -5,7 +5,6 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"errors"
-	"strings"
 	"sync"
 	"time"
 
@@ -35,11 +34,12 @@ const (
 // there is a new one.
 func (m *Domains) Validate(ctx context.Context, caller auth.Caller, domain string, method dcv.Method) (*Domain, error) {
 	return m.edit(ctx, caller, domain, "validation by "+string(method)+" begun", func(d *Domain) error {
-		publication, err := m.publication(method)
+		publication, err := newPublication(method, m.Target)
 		if err != nil {
 			return err
 		}
 		now := m.second()
+		d.Email = nil
 		d.Validation = &DomainValidation{
 			Method: method, Publication: publication, Begun: now, Expires: now.Add(publicationLife), Due: now.Add(firstLook),
 		}
@@ -47,18 +47,19 @@ func (m *Domains) Validate(ctx context.Context, caller auth.Caller, domain strin
 	})
 }
 
-// publication makes what is to be published, with 128 random bits at least in its value.
-func (m *Domains) publication(method dcv.Method) (dcv.Publication, error) {
+// newPublication makes what is to be published, with 128 random bits at least in its value. The targets of CNAME records are below a
+// name of the gateway's own.
+func newPublication(method dcv.Method, target string) (dcv.Publication, error) {
 	switch method {
 	case dcv.HTTPFile, dcv.HTTPSFile:
 		return dcv.Publication{Place: randomHex() + ".txt", Value: randomHex() + randomHex()}, nil
 	case dcv.DNSTXT:
 		return dcv.Publication{Place: challengeLabel, Value: randomHex() + randomHex()}, nil
 	case dcv.DNSCNAME:
-		if m.Target == "" {
+		if target == "" {
 			return dcv.Publication{}, problem.New(problem.Malformed, "method: the gateway has no DNS name that a CNAME record could lead to; use a TXT record, or give domains: {cname_target: NAME} in the configuration")
 		}
-		return dcv.Publication{Place: "_" + randomHex(), Value: randomHex() + "." + randomHex() + "." + m.Target}, nil
+		return dcv.Publication{Place: "_" + randomHex(), Value: randomHex() + "." + randomHex() + "." + target}, nil
 	default:
 		return dcv.Publication{}, problem.New(problem.Malformed, "method: %q is none by which domains are validated; give http, https, txt or cname", method)
 	}
@@ -80,6 +81,9 @@ func (m *Domains) Check(ctx context.Context, caller auth.Caller, domain string) 
 	if err := m.may(caller, auth.ManageDomains, d.Org, d.Name); err != nil {
 		return nil, err
 	}
+	if d.Email != nil && d.Email.State(m.Now()) == EmailPending {
+		return nil, problem.New(problem.Conflict, "the validation of %s by e-mail waits for somebody to answer; there is nothing to look for", d.Name.Value())
+	}
 	if d.Validation == nil || !m.Now().Before(d.Validation.Expires) {
 		return nil, problem.New(problem.Conflict, "no validation of %s is under way; gatehouse domain validate begins one", d.Name.Value())
 	}
@@ -100,7 +104,7 @@ func (m *Domains) Sweep(ctx context.Context) error {
 		})
 	}
 	looks.Wait()
-	return errors.Join(append(errs, err, m.Settle(ctx))...)
+	return errors.Join(append(errs, err, m.Settle(ctx, false))...)
 }
 
 // look takes the lease of one look, and takes it. Conflict if another one has it.
@@ -193,18 +197,6 @@ func (m *Domains) dnssec() dcv.DNSSEC {
 	return mode
 }
 
-// Location is where a domain's publication belongs: a URL, or a DNS name.
-func Location(name identifier.Identifier, v *DomainValidation) string {
-	switch v.Method {
-	case dcv.HTTPFile:
-		return "http://" + name.Value() + dcv.FilePath + v.Publication.Place
-	case dcv.HTTPSFile:
-		return "https://" + name.Value() + dcv.FilePath + v.Publication.Place
-	default:
-		return strings.TrimSuffix(v.Publication.Place, ".") + "." + name.Value()
-	}
-}
-
 // Status is where a domain stands at a moment, and until when its proof counts: under the profile that takes it longest of
 // those that its owner may use.
 func (m *Domains) Status(d *Domain) (DomainStatus, time.Time) {
@@ -216,7 +208,7 @@ func (m *Domains) Status(d *Domain) (DomainStatus, time.Time) {
 		if !m.usable(d.Org, name) {
 			continue
 		}
-		if end := p.DomainProofUntil(d.Proof.At, now); end.After(until) {
+		if end := p.DomainProofUntil(d.Proof.Method, d.Proof.At, now); end.After(until) {
 			until = end
 		}
 	}

@@ -70,7 +70,7 @@ func (db *DB) ListDomains(ctx context.Context, org auth.OrgID, after string, lim
 }
 
 // PutDomain implements ra.DomainStore.
-func (db *DB) PutDomain(ctx context.Context, next, before *ra.Domain, noted time.Time) error {
+func (db *DB) PutDomain(ctx context.Context, next, before *ra.Domain, noted time.Time, mails ...*ra.Mail) error {
 	value, err := encodeDomain(next)
 	if err != nil {
 		return err
@@ -82,10 +82,14 @@ func (db *DB) PutDomain(ctx context.Context, next, before *ra.Domain, noted time
 		b.Conditions = []Condition{{Key: key, Want: Equals, Version: before.Version}}
 		old = entriesOfDomain(before)
 	}
+	b.aside.events = ra.DomainEvents(next, before)
 	now := entriesOfDomain(next)
 	b.Removes, b.Adds = without(old, now), without(now, old)
 	if !noted.IsZero() {
 		b.Adds = append(b.Adds, domainNoteEntry(ra.DomainNote{Name: next.Name, At: noted}))
+	}
+	if err := errors.Join(b.moveEmailLinks(next, before), b.putMails(mails...)); err != nil {
+		return err
 	}
 	if err := db.commit(ctx, b); err != nil {
 		return err

@@ -19,6 +19,7 @@ type domainRecord struct {
 	Proof       *proofRecord       `cbor:"5,keyasint,omitempty"`
 	Validation  *lookingRecord     `cbor:"6,keyasint,omitempty"`
 	Edits       int64              `cbor:"7,keyasint"`
+	Email       *emailRecord       `cbor:"8,keyasint,omitempty"`
 }
 
 type delegationRecord struct {
@@ -60,6 +61,7 @@ func encodeDomain(d *ra.Domain) ([]byte, error) {
 			r.Validation.Failed = &failureRecord{Kind: f.Kind.String(), Detail: f.Detail, At: toSeconds(f.At), Record: f.Record}
 		}
 	}
+	r.Email = toEmail(d.Email)
 	return encode(r)
 }
 
@@ -69,7 +71,8 @@ func decodeDomain(name identifier.Identifier, it Item) (*ra.Domain, error) {
 		return nil, nil
 	}
 	var r domainRecord
-	if err := decode(it.Value, &r); err != nil {
+	err := decode(it.Value, &r)
+	if err != nil {
 		return nil, damaged(keyDomain(name), err)
 	}
 	d := &ra.Domain{Name: name, Org: auth.OrgID(r.Org), Created: r.Created.time(), Removed: r.Removed.time(), Edits: r.Edits, Version: it.Version}
@@ -100,6 +103,9 @@ func decodeDomain(name identifier.Identifier, it Item) (*ra.Domain, error) {
 		if f := v.Failed; f != nil {
 			d.Validation.Failed = &ra.DomainFailure{Kind: problem.ParseKind(f.Kind), Detail: f.Detail, At: f.At.time(), Record: f.Record}
 		}
+	}
+	if d.Email, err = r.Email.validation(); err != nil {
+		return nil, damaged(keyDomain(name), err)
 	}
 	return d, nil
 }

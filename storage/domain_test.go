@@ -30,6 +30,13 @@ func TestDomainRecords(t *testing.T) {
 				Method: dcv.HTTPFile, Publication: dcv.Publication{Place: "a.txt", Value: "value"}, Begun: at, Expires: at.Add(time.Hour), Due: at.Add(time.Minute),
 				Attempts: 2, Failed: &ra.DomainFailure{Kind: problem.DNS, Detail: "nothing", At: at, Record: []byte(`{}`)},
 			},
+			Email: &ra.EmailValidation{
+				Begun: at, Expires: at.Add(time.Hour), Wrong: 3, Outcome: ra.EmailConfirmed, Ended: at.Add(time.Minute), Address: "admin@example.com", From: "192.0.2.1",
+				Links: []ra.EmailLink{
+					{ID: "first", Code: [32]byte{1, 31: 2}, Address: "admin@example.com", Method: dcv.EmailConstructed, Source: "constructed", Sent: at, Sends: 2},
+					{ID: "second", Code: [32]byte{3}, Address: "certs@example.com", Method: dcv.EmailTXT, Source: "TXT", Secure: true, Sent: at, Sends: 1},
+				},
+			},
 		}
 		must(t, db.PutDomain(ctx, d, nil, at))
 		found, err := db.Domains(ctx, names(t, "example.com", "example.org"))
