@@ -68,6 +68,8 @@ type Revocation struct {
 	At     time.Time // UTC, whole seconds: the revocationDate of the CRL entry
 	Reason Reason
 	Actor  string // who asked
+	// Comment is why, for people; it may be empty.
+	Comment string
 }
 
 // Reason is a CRLReason (RFC 5280, 5.3.1).

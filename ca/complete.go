@@ -12,7 +12,7 @@ import (
 // end that the store knows: signed, or abandoned. A "signed" that the store took for too late gets its "abandoned". Intents
 // that are still open are left to the sweep. It returns how many entries it added.
 //
-// entries is the journal, or as much of its end as may hold such entries ([audit.All]). Nothing may be issued meanwhile:
+// entries is the journal, or as much of its end as may hold such entries ([audit.After]). Nothing may be issued meanwhile:
 // call it at the start, after the store was brought up to date and before anything is served.
 func (a *Authority) CompleteJournal(ctx context.Context, entries iter.Seq2[audit.Entry, error]) (added int, err error) {
 	last := map[string]audit.Event{} // the last word about each serial, unless it is final

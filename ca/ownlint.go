@@ -82,8 +82,8 @@ func checkValidity(c *candidate) string {
 	switch {
 	case !from.Equal(c.decision.NotBefore) || !to.Equal(c.decision.NotAfter):
 		return "the validity is not the decision's"
-	case to.Before(from) || to.Sub(from)+time.Second > c.decision.Profile.Validity():
-		return fmt.Sprintf("the validity is %s, the profile's at most %s", to.Sub(from)+time.Second, c.decision.Profile.Validity())
+	case to.Before(from) || to.Sub(from)+time.Second > c.decision.Term:
+		return fmt.Sprintf("the validity is %s, the profile's at most %s", to.Sub(from)+time.Second, c.decision.Term)
 	case from.Before(c.issuer.cert.NotBefore) || to.After(c.issuer.cert.NotAfter):
 		return "the validity is not inside the issuer's"
 	}

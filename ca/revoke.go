@@ -1,6 +1,7 @@
 package ca
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -32,10 +33,10 @@ func (r Reason) String() string {
 	return fmt.Sprintf("reason %d", int(r))
 }
 
-// checkReason refuses what a subscriber may not say (RFC 8555, 7.6: a server may disallow reasons). Not accepted are
+// CheckReason refuses (BadRevocationReason) what a subscriber may not say (RFC 8555, 7.6: a server may disallow reasons). Not accepted are
 // cACompromise (2) and aACompromise (10), which are about other certificates than subscribers'; certificateHold (6) and
 // removeFromCRL (8), because a revocation here is final; 7, which is unused; and anything RFC 5280 does not define.
-func checkReason(r Reason) error {
+func CheckReason(r Reason) error {
 	if _, ok := reasonNames[r]; !ok {
 		return problem.New(problem.BadRevocationReason, "reason %d is not accepted; use 0 (unspecified), 1 (keyCompromise), "+
 			"3 (affiliationChanged), 4 (superseded), 5 (cessationOfOperation) or 9 (privilegeWithdrawn)", int(r))
@@ -49,6 +50,8 @@ type RevokeRequest struct {
 	Serial Serial
 	Reason Reason
 	Actor  string // for the record and the journal: "acme:<account>", "uid:<number>", …
+	// Comment is why, for people; the caller bounds it. It may be empty. No list carries it.
+	Comment string
 }
 
 // maxRaces bounds how often a revocation reads the record again because another change came first. Each loss means that
@@ -67,7 +70,7 @@ const maxRaces = 100
 // (RFC 5280, 5) and an acknowledgement would promise what nobody can see; Unavailable if store or journal cannot serve,
 // or if the issuer is not configured here, because then no list would carry it.
 func (a *Authority) Revoke(ctx context.Context, req RevokeRequest) (*Revocation, error) {
-	if err := checkReason(req.Reason); err != nil {
+	if err := CheckReason(req.Reason); err != nil {
 		return nil, err
 	}
 	if _, ok := a.issuers[req.Issuer]; !ok {
@@ -127,9 +130,9 @@ func (a *Authority) revocation(c *Certificate, req RevokeRequest) (Revocation, e
 		return Revocation{}, problem.New(problem.Conflict, "the certificate expired at %s and can no longer be revoked",
 			c.NotAfter.UTC().Format("2006-01-02T15:04:05Z"))
 	case c.Revocation == nil:
-		return Revocation{At: now, Reason: req.Reason, Actor: req.Actor}, nil
+		return Revocation{At: now, Reason: req.Reason, Actor: req.Actor, Comment: req.Comment}, nil
 	case req.Reason == KeyCompromise && c.Revocation.Reason != KeyCompromise:
-		return Revocation{At: c.Revocation.At, Reason: KeyCompromise, Actor: req.Actor}, nil
+		return Revocation{At: c.Revocation.At, Reason: KeyCompromise, Actor: req.Actor, Comment: cmp.Or(req.Comment, c.Revocation.Comment)}, nil
 	}
 	// RFC 8555, 7.6.
 	return Revocation{}, problem.New(problem.AlreadyRevoked, "the certificate was revoked at %s for %s",
@@ -142,7 +145,7 @@ func (a *Authority) journalRevocation(ctx context.Context, c *Certificate, r Rev
 	ctx, cancel := a.recording(ctx)
 	defer cancel()
 	e := eventFor(audit.Revoked, c.Intent)
-	e.Names, e.Actor, e.Reason = nil, r.Actor, int(r.Reason) // the DER has the names
+	e.Names, e.Actor, e.Reason, e.Detail = nil, r.Actor, int(r.Reason), r.Comment // the DER has the names
 	e.NotAfter, e.DER, e.Requester, e.Issued = c.NotAfter, c.DER, c.Requester.Principal, c.Issued
 	return a.append(ctx, e)
 }

@@ -66,8 +66,11 @@ func (r *Registrar) SuggestRenewal(ctx context.Context, caller auth.Caller, e *E
 	if err := suggester(caller); err != nil {
 		return err
 	}
-	if e.Issued.IsZero() {
+	switch {
+	case e.Issued.IsZero():
 		return problem.New(problem.Conflict, "enrollment %d has no certificate yet", e.ID)
+	case e.Imported:
+		return problem.New(problem.Conflict, "the certificate of enrollment %d was imported: nobody asks here when to renew it", e.ID)
 	}
 	return r.suggest(ctx, caller, e, w)
 }
@@ -146,7 +149,7 @@ func (r *Registrar) SuggestRenewals(ctx context.Context, caller auth.Caller, f R
 }
 
 func (f RenewalFilter) selects(e *Enrollment, now time.Time) bool {
-	return e.Status(now) == StatusIssued && (f.Profile == "" || e.Profile == f.Profile) && (f.Issuer == "" || e.Issuer == f.Issuer) &&
+	return e.Status(now) == StatusIssued && !e.Imported && (f.Profile == "" || e.Profile == f.Profile) && (f.Issuer == "" || e.Issuer == f.Issuer) &&
 		(f.IssuedBefore.IsZero() || e.Issued.Before(f.IssuedBefore))
 }
 
