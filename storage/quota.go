@@ -17,7 +17,8 @@ import (
 
 // A quota cannot be overrun, by any number of gateways: whoever begins a certificate under one reads the version of the
 // quota's record, counts, and commits on the condition that the version is still that, putting a new one. Of two who counted
-// at the same time one commits, and the other counts again. What takes a certificate away needs no such care.
+// at the same time one commits, and the other counts again. What takes a certificate away needs no such care. Requests that
+// wait are bounded in the same way.
 
 const (
 	// maxCounts bounds how often one issuance counts anew because another one came first.
@@ -26,10 +27,10 @@ const (
 	maxCountPause = 20 * time.Millisecond
 )
 
-// held reports whether an enrollment counts towards a quota, until it expires: it has a certificate that is not revoked, or
-// an intent of one.
+// held reports whether an enrollment counts towards a quota, until it expires: it has a certificate of ours that is not revoked,
+// or an intent of one.
 func held(e *ra.Enrollment) bool {
-	return !e.NotAfter.IsZero() && (e.Phase == ra.Requested || e.Phase == ra.Issued)
+	return !e.NotAfter.IsZero() && (e.Phase == ra.Requested || e.Phase == ra.Issued) && !e.Imported
 }
 
 // QuotaUse implements ra.Store. The index has the number of all; for names, each certificate's record that ever had the name
@@ -50,11 +51,21 @@ func (db *DB) QuotaUse(ctx context.Context, org auth.OrgID, profile string, name
 	return use, nil
 }
 
-// heldWithName counts what is held with one name.
-func (db *DB) heldWithName(ctx context.Context, org auth.OrgID, profile string, name identifier.Identifier, now time.Time) (n int64, err error) {
+// heldWithName counts what is held with one name, in lists or removed from them.
+func (db *DB) heldWithName(ctx context.Context, org auth.OrgID, profile string, name identifier.Identifier, now time.Time) (int64, error) {
+	listed, err := db.heldIn(ctx, indexName(org), profile, name, now)
+	if err != nil {
+		return 0, err
+	}
+	removed, err := db.heldIn(ctx, indexRemovedName(org), profile, name, now)
+	return listed + removed, err
+}
+
+// heldIn is the same in one index of names.
+func (db *DB) heldIn(ctx context.Context, index, profile string, name identifier.Identifier, now time.Time) (n int64, err error) {
 	span := Prefix(append(reversed(name.Value()), 0))
 	for page := (Page{Limit: 500}); ; {
-		members, err := db.engine.Scan(ctx, indexName(org), span, page)
+		members, err := db.engine.Scan(ctx, index, span, page)
 		if err != nil {
 			return 0, unavailable(err)
 		}
@@ -80,32 +91,18 @@ func (db *DB) heldWithName(ctx context.Context, org auth.OrgID, profile string, 
 	}
 }
 
-// quotaRecord is there for its version alone.
-type quotaRecord struct {
+// countRecord is there for its version alone.
+type countRecord struct {
 	Changed seconds `cbor:"1,keyasint"`
 }
 
 // commitWithinQuota commits an intent if its quota has room, and refuses it with a RateLimited otherwise.
 func (db *DB) commitWithinQuota(ctx context.Context, in ca.Intent, issuance *ra.Issuance, after *ra.Enrollment) (*Batch, error) {
-	key := keyQuota(after.Org, after.Profile)
-	done, err := db.turns.take(ctx, key) // this process's own do not race each other
-	if err != nil {
-		return nil, err
-	}
-	defer done()
 	var names []identifier.Identifier
 	if issuance.Quota.PerName > 0 {
 		names = after.Names
 	}
-	mark, err := encode(quotaRecord{Changed: toSeconds(in.Opened)})
-	if err != nil {
-		return nil, err
-	}
-	before, err := db.quotaVersion(ctx, key)
-	for range maxCounts {
-		if err != nil {
-			return nil, err
-		}
+	return db.commitCounted(ctx, keyQuota(after.Org, after.Profile), in.Opened, func() (*Batch, error) {
 		use, err := db.QuotaUse(ctx, after.Org, after.Profile, names, in.Opened)
 		if err != nil {
 			return nil, err
@@ -113,7 +110,28 @@ func (db *DB) commitWithinQuota(ctx context.Context, in ca.Intent, issuance *ra.
 		if err := issuance.Quota.Check(after.Profile, use); err != nil {
 			return nil, err
 		}
-		b, err := intentBatch(in, issuance, after)
+		return intentBatch(in, issuance, after)
+	})
+}
+
+// commitCounted commits what build makes from a count, on the condition that nobody else who counts under the key has
+// committed since; otherwise it is built, and so counted, again.
+func (db *DB) commitCounted(ctx context.Context, key Key, at time.Time, build func() (*Batch, error)) (*Batch, error) {
+	done, err := db.turns.take(ctx, key) // this process's own do not race each other
+	if err != nil {
+		return nil, err
+	}
+	defer done()
+	mark, err := encode(countRecord{Changed: toSeconds(at)})
+	if err != nil {
+		return nil, err
+	}
+	before, err := db.countVersion(ctx, key)
+	for range maxCounts {
+		if err != nil {
+			return nil, err
+		}
+		b, err := build()
 		if err != nil {
 			return nil, err
 		}
@@ -123,7 +141,7 @@ func (db *DB) commitWithinQuota(ctx context.Context, in ca.Intent, issuance *ra.
 		if conflict == nil || !problem.Is(conflict, problem.Conflict) {
 			return b, conflict
 		}
-		now, err := db.quotaVersion(ctx, key)
+		now, err := db.countVersion(ctx, key)
 		if err != nil {
 			return nil, err
 		}
@@ -135,11 +153,11 @@ func (db *DB) commitWithinQuota(ctx context.Context, in ca.Intent, issuance *ra.
 			return nil, err
 		}
 	}
-	return nil, problem.New(problem.Unavailable, "too many certificates of the profile %q are begun at the same time to count them; try again", after.Profile).After(time.Second)
+	return nil, problem.New(problem.Unavailable, "too many others of the same organisation are begun at the same time to count them; try again").After(time.Second)
 }
 
-// quotaVersion is the condition that nobody has begun anything since.
-func (db *DB) quotaVersion(ctx context.Context, key Key) (Condition, error) {
+// countVersion is the condition that nobody has begun anything since.
+func (db *DB) countVersion(ctx context.Context, key Key) (Condition, error) {
 	items, err := db.read(ctx, key)
 	if err != nil {
 		return Condition{}, err
