@@ -43,7 +43,7 @@ func (r *Registrar) Approve(ctx context.Context, caller auth.Caller, id ID, mess
 		switch {
 		case e.Phase != Waiting || !now.Before(e.Due):
 			return nil, settled(e, now)
-		case caller.Principal == e.Requester:
+		case caller.Principal == e.Requester, caller.Principal == e.Agent:
 			return nil, problem.New(problem.Unauthorized, "nobody approves their own request; somebody else must")
 		case profile == nil:
 			return nil, problem.New(problem.Conflict, "the profile %q has changed since request %d was made, so it cannot be issued; decline it", e.Profile, id)
@@ -148,34 +148,9 @@ func (e *Enrollment) Decline(by, message string, at time.Time) *Enrollment {
 func (e *Enrollment) ended(phase Phase, f Failure) *Enrollment {
 	n := *e
 	n.Phase, n.Failure, n.CSR, n.Proofs, n.Restriction, n.Due = phase, &f, nil, nil, policy.Restriction{}, time.Time{}
+	n.Checking, n.Challenges = time.Time{}, withoutRecords(e.Challenges)
+	n.endKey(f.At)
 	return &n
-}
-
-// Waiting lists the requests that wait for approvals, or for their clients to come back for what was approved, and that the
-// caller may decide: by number, behind one, at most limit (1 to 1000). More is false at the end of the list.
-func (r *Registrar) Waiting(ctx context.Context, caller auth.Caller, after ID, limit int) (list []*Enrollment, more bool, err error) {
-	if limit < 1 || limit > 1000 || after < 0 {
-		return nil, false, problem.New(problem.Malformed, "limit is %d; give 1 to 1000", limit)
-	}
-	for len(list) < limit {
-		page, err := r.Store.WaitingEnrollments(ctx, after, limit)
-		if err != nil {
-			return nil, false, err
-		}
-		for i, e := range page {
-			after = e.ID
-			if r.mayDecide(caller, e) != nil {
-				continue
-			}
-			if list = append(list, e); len(list) == limit {
-				return list, i < len(page)-1 || len(page) == limit, nil
-			}
-		}
-		if len(page) < limit {
-			return list, false, nil
-		}
-	}
-	return list, true, nil
 }
 
 // undecided reads a request that the caller may decide, and its profile, nil if that is not what it was any more.
@@ -192,6 +167,9 @@ func (r *Registrar) undecided(ctx context.Context, caller auth.Caller, id ID) (*
 			err = absent(id)
 		}
 		return nil, nil, err
+	}
+	if !e.Removed.IsZero() {
+		return nil, nil, absent(id)
 	}
 	if e.Content == "" {
 		return nil, nil, problem.New(problem.Conflict, "enrollment %d needs no approval", id)

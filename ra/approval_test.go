@@ -123,7 +123,7 @@ func TestOrdersWaitAndJoin(t *testing.T) {
 	if w.signer.signed.Load() != 0 || len(w.journal.events) != 0 || e.Serial != "" || e.Status(w.clock.now()) != "awaiting approval" {
 		t.Fatalf("something happened to a request that waits: %+v, %v", e, w.journal.events)
 	}
-	list, more, err := w.Waiting(t.Context(), ann, 0, 10)
+	list, more, err := w.Waiting(t.Context(), ann, 0, 0, 10)
 	must(t, err)
 	if len(list) != 1 || list[0].ID != e.ID || more {
 		t.Errorf("the list is %v, %v", list, more)
@@ -133,7 +133,7 @@ func TestOrdersWaitAndJoin(t *testing.T) {
 	if len(found.Enrollments) != 1 || found.Total != 1 {
 		t.Errorf("by status: %+v", found)
 	}
-	if list, _, err := w.Waiting(t.Context(), eve, 0, 10); err != nil || len(list) > 0 {
+	if list, _, err := w.Waiting(t.Context(), eve, 0, 0, 10); err != nil || len(list) > 0 {
 		t.Errorf("another organisation sees %v, %v", list, err)
 	}
 
@@ -153,7 +153,7 @@ func TestOrdersWaitAndJoin(t *testing.T) {
 	if leaf := w.leaf(issued); !key.Public().(interface{ Equal(crypto.PublicKey) bool }).Equal(leaf.PublicKey) {
 		t.Error("the certificate is for another key than the last order's")
 	}
-	if list, _, err := w.Waiting(t.Context(), ann, 0, 10); err != nil || len(list) > 0 {
+	if list, _, err := w.Waiting(t.Context(), ann, 0, 0, 10); err != nil || len(list) > 0 {
 		t.Errorf("still waiting: %v, %v", list, err)
 	}
 	if e := w.event(audit.Signed); e.Content != issued.Content || !slices.Equal(e.Approvers, []string{ann.Principal}) {

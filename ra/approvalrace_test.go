@@ -104,7 +104,7 @@ func TestOneApprovalOneCertificate(t *testing.T) {
 			if signed > 1 || declined && signed > 0 || !declined && signed != 1 {
 				t.Fatalf("%v: %d certificates, declined: %v", errs, signed, declined)
 			}
-			list, _, err := w.Waiting(t.Context(), operator, 0, 100)
+			list, _, err := w.Waiting(t.Context(), operator, 0, 0, 100)
 			must(t, err)
 			for _, e := range list { // what came too late waits for the next decision
 				if _, err := w.Decline(t.Context(), ann, e.ID, "clear"); err != nil {

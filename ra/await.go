@@ -28,6 +28,8 @@ func (s *Standing) unused() []policy.Approval {
 	switch {
 	case s.Enrollment == nil:
 		return s.Approvals
+	case !s.Enrollment.Removed.IsZero(): // they went with it
+		return nil
 	case s.Enrollment.Phase == Failed: // it never had a certificate that anybody was given
 		return s.Enrollment.Approvals
 	default:
@@ -37,7 +39,7 @@ func (s *Standing) unused() []policy.Approval {
 
 // renewable reports whether the newest certificate of the content is good, so that it may be renewed.
 func (s *Standing) renewable(now time.Time) bool {
-	return s.Enrollment != nil && s.Enrollment.Status(now) == StatusIssued
+	return s.Enrollment != nil && s.Enrollment.Removed.IsZero() && s.Enrollment.Status(now) == StatusIssued
 }
 
 // errBeingIssued is for a second request of a content whose approved certificate is on its way to the first.
@@ -71,6 +73,10 @@ func (r *Registrar) await(ctx context.Context, caller auth.Caller, req Request, 
 	if err := r.checkQuota(ctx, caller.Org, profile, q.Names); err != nil {
 		return nil, err
 	}
+	bounds, err := r.checkWaiting(ctx, caller.Org, caller.Principal)
+	if err != nil {
+		return nil, err
+	}
 	id, err := r.Store.NextEnrollment(ctx)
 	if err != nil {
 		return nil, err
@@ -79,7 +85,7 @@ func (r *Registrar) await(ctx context.Context, caller auth.Caller, req Request, 
 	e.Phase, e.Content, e.Holder, e.Attempts = Waiting, content, req.Holder, 0
 	e.Approvals = profile.Counting(q.Approvals, content, caller.Principal, q.Now)
 	e.Due = q.Now.Add(profile.Approvals().Lifetime)
-	if err := r.Store.AwaitEnrollment(ctx, e, s.Mark, begun(req, id)); err != nil {
+	if err := r.Store.AwaitEnrollment(ctx, e, s.Mark, begun(req, id), bounds); err != nil {
 		return nil, err
 	}
 	r.Log.Info("a request awaits approval", "enrollment", e.ID, "profile", e.Profile, "requester", e.Requester)
@@ -99,6 +105,11 @@ func (r *Registrar) join(ctx context.Context, req Request, profile *policy.Profi
 		if req.Replaces != 0 {
 			next.Replaces = req.Replaces
 		}
+	} else if req.Replaces != 0 && req.Replaces != e.Replaces {
+		if e.Replaces != 0 {
+			return nil, problem.New(problem.Conflict, "request %d waits for the same certificate, in place of enrollment %d; have it decided first", e.ID, e.Replaces)
+		}
+		next.Replaces = req.Replaces
 	}
 	advance(&next, profile, r.Now())
 	if err := r.Store.MoveEnrollment(ctx, &next, e, begun(req, e.ID)); err != nil {

@@ -12,6 +12,7 @@ import (
 
 	"github.com/gatehouse-ca/gatehouse/auth"
 	"github.com/gatehouse-ca/gatehouse/ca"
+	"github.com/gatehouse-ca/gatehouse/dcv"
 	"github.com/gatehouse-ca/gatehouse/identifier"
 	"github.com/gatehouse-ca/gatehouse/policy"
 	"github.com/gatehouse-ca/gatehouse/problem"
@@ -26,10 +27,12 @@ const MaxID ID = 1<<31 - 1
 // Door is the protocol an enrollment came in by.
 type Door string
 
-// The doors that are built, and the gateway itself, which needs none: it asks for its own listener's certificate.
+// The doors that are built: ACME, and the console, which means the operator's commands as well. The gateway itself needs none:
+// it asks for its own listener's certificate.
 const (
-	DoorACME   Door = "acme"
-	DoorSystem Door = "system"
+	DoorACME    Door = "acme"
+	DoorConsole Door = "console"
+	DoorSystem  Door = "system"
 )
 
 // Claim is a door's own name for an enrollment: unique within (Door, Scope), made in the commit that creates it.
@@ -42,16 +45,17 @@ type Claim struct {
 // Phase is the last thing that happened. It only moves forward.
 type Phase uint8
 
-// The phases. Waiting comes before Approved, both before Requested, and that before Issued and Revoked; Failed and Declined
+// The phases. Validating comes before Waiting, that before Approved, both before Requested, and that before Issued and Revoked; Failed and Declined
 // end what has no certificate. The numbers stand in records, and those of the first four are older.
 const (
-	Requested Phase = iota + 1 // accepted, an intent may be open, work is due
-	Issued                     // the certificate is recorded
-	Revoked                    // the certificate is revoked
-	Failed                     // it will not be issued; Failure says why
-	Waiting                    // it lacks nothing but approvals
-	Approved                   // it has them, and is issued when its client asks next
-	Declined                   // somebody has declined it; Failure says why
+	Requested  Phase = iota + 1 // accepted, an intent may be open, work is due
+	Issued                      // the certificate is recorded
+	Revoked                     // the certificate is revoked
+	Failed                      // it will not be issued; Failure says why
+	Waiting                     // it lacks nothing but approvals
+	Approved                    // it has them, and is issued when its client asks next
+	Declined                    // somebody has declined it; Failure says why
+	Validating                  // its names lack proofs, for which something is to be published
 )
 
 // Status is what an enrollment is at a moment: a function of its facts and the time.
@@ -67,6 +71,8 @@ const (
 	StatusWaiting   Status = "awaiting approval"
 	StatusApproved  Status = "approved"
 	StatusDeclined  Status = "declined"
+
+	StatusValidating Status = "pending validation"
 )
 
 // Enrollment is one managed certificate from request to end of life, whichever door opened it.
@@ -75,6 +81,7 @@ type Enrollment struct {
 	Org         auth.OrgID
 	Door        Door
 	Requester   string // principal
+	Agent       string // the operator who asked in the requester's name ([Request].Agent); empty: nobody did
 	Profile     string
 	ProfileHash string // pinned when it was submitted
 	Names       []identifier.Identifier
@@ -83,7 +90,10 @@ type Enrollment struct {
 	Claims      []Claim
 	Replaces    ID            // the enrollment before this one in its lineage; zero: none
 	Requested   policy.Period // the validity that was asked for; zero: the profile's
-	Phase       Phase
+	Term        time.Duration // that was chosen of the profile's; zero: the profile's own
+	// CustomFields are what was said of it by the fields of [policy.Field], with their numbers.
+	CustomFields []policy.FieldValue
+	Phase        Phase
 
 	// Under a profile that demands approvals.
 	Content   string            // what an approval binds ([policy.Profile.Content])
@@ -92,7 +102,14 @@ type Enrollment struct {
 	Holder    string            // the door's object that it is for ([Request].Holder), of the newest request
 	Decliner  string            // principal
 
-	// While Waiting, Approved or Requested: what a crash must not lose.
+	// Of a request that waited for its names to be validated ([Request].Validate).
+	Challenges []Challenge // one for each name; they stay, for the record
+	CSRHash    dcv.CSRHash // what publications are derived from by methods that are dcv.Method.FromCSR; it stays too
+	ValidateBy time.Time   // when it lapses
+	Checking   time.Time   // while Validating: until when one worker alone looks; zero: none does
+	Canceller  string      // principal that took it back ([Registrar.Cancel])
+
+	// While Validating, Waiting, Approved or Requested: what a crash must not lose.
 	CSR         []byte
 	Proofs      []policy.Proven
 	Restriction policy.Restriction // of what the requester may have, as it was when this was submitted
@@ -110,6 +127,36 @@ type Enrollment struct {
 	Fingerprint [32]byte // SHA-256 of the certificate's DER
 	Revocation  *ca.Revocation
 	Failure     *Failure
+
+	// Of the private key, where the gateway keeps it (escrow.go), to the millisecond.
+	KeyStored    time.Time // since when there is one; zero: there is none
+	KeyDestroyed time.Time // when the last one that there was was destroyed; zero: none was
+	// Key is the key that is recorded in the same commit, on the way into the store alone: what comes out of it has none.
+	Key *StoredKey
+
+	// Of a certificate that was issued elsewhere ([Registrar.Import]). Issuer, which names issuers of ours, is empty then, and
+	// Issued is when it was imported.
+	Imported  bool
+	Authority string // the distinguished name of its issuer, as RFC 2253 writes it, cut to MaxAuthority characters
+
+	// What goes with it and says nothing about its certificate: [Registrar.Update], [Registrar.Locate], [Registrar.Remove].
+	KeptCSR            []byte   // DER, of its certificate, by a door other than ACME: it can be renewed without a new one
+	Comments           string   // at most MaxComments characters
+	ExternalRequesters []string // mail addresses of people who have no credentials here
+	AutoRenew          AutoRenew
+	// SuspendNotifications says that nobody is to be sent mail about it.
+	SuspendNotifications bool
+	Locations            []Location // where the certificate is used, at most MaxLocations, by number
+	LastLocation         int        // the highest number that a location had
+	RenewedManually      time.Time  // when somebody said that it needs no renewal here any more; zero: nobody did
+	ReplaceReason        string     // why it takes the place of another, as its requester put it
+	Edits                int64      // how often this was changed; a replay goes by it
+	Removed              time.Time  // zero: it was not
+	Remover              string     // principal
+
+	// What the gateway does about it by itself.
+	Trial      RenewalTrial // of AutoRenew
+	RevokeFrom time.Time    // when it is revoked as superseded, once its successor has a certificate; zero: never
 
 	Version [16]byte // of the record as read; zero before it exists
 }
@@ -139,6 +186,8 @@ func (e *Enrollment) Status(now time.Time) Status {
 		return StatusApproved
 	case Declined:
 		return StatusDeclined
+	case Validating:
+		return StatusValidating
 	default: // Failed, and whatever a newer version may write: nothing that could pass for a certificate
 		return StatusFailed
 	}
@@ -174,6 +223,9 @@ func (i *Issuance) Completed(c ca.Certificate) *Enrollment {
 	e.Phase = Issued
 	e.Issuer, e.Serial, e.NotBefore, e.NotAfter = c.Issuer, c.Serial, c.NotBefore, c.NotAfter
 	e.Issued, e.Fingerprint = c.Issued, sha256.Sum256(c.DER)
+	if e.Door.keepsCSR() && len(e.CSR) > 0 {
+		e.KeptCSR = e.CSR
+	}
 	e.CSR, e.Restriction, e.Due, e.Attempts = nil, policy.Restriction{}, time.Time{}, 0
 	return &e
 }
@@ -189,6 +241,7 @@ func (e *Enrollment) Revoke(r ca.Revocation) *Enrollment {
 // use. Errors are *problem.Error: NotFound, Conflict (a state had moved on; nothing was changed) or Unavailable. The
 // intent and the certificate are recorded through ca.Store with an *Issuance as owner.
 type Store interface {
+	ImportStore
 	// NextEnrollment hands out a number that no enrollment has.
 	NextEnrollment(ctx context.Context) (ID, error)
 	// Enrollment reads one.
@@ -198,8 +251,16 @@ type Store interface {
 	Search(ctx context.Context, q Query, now time.Time) (Found, error)
 	// EnrollmentsBySerial finds the enrollments with a certificate of that serial, whichever issuer signed it.
 	EnrollmentsBySerial(ctx context.Context, serial ca.Serial) ([]*Enrollment, error)
-	// Replacement finds the enrollment that took the place of a certificate's; zero if none did. It may have failed.
-	Replacement(ctx context.Context, issuer string, serial ca.Serial) (ID, error)
+	// Replacement finds the enrollment that took the place of another; zero if none did. It may have failed.
+	Replacement(ctx context.Context, e *Enrollment) (ID, error)
+	// ClaimedEnrollment finds the enrollment that has a door's own name; NotFound if none does.
+	ClaimedEnrollment(ctx context.Context, c Claim) (*Enrollment, error)
+	// Succession reads at a moment what takes the place of an enrollment that has a certificate, or is about to.
+	Succession(ctx context.Context, e *Enrollment, now time.Time) (Succession, error)
+	// UpkeepEnrollments lists enrollments whose UpkeepDue is not after now, at most limit.
+	UpkeepEnrollments(ctx context.Context, now time.Time, limit int) ([]*Enrollment, error)
+	// ForgetRemoved deletes removed enrollments whose RemovedUntil is not after now, at most limit, and counts them.
+	ForgetRemoved(ctx context.Context, now time.Time, limit int) (int, error)
 	// QuotaUse counts what an organisation holds under a profile at a moment: enrollments with a certificate that is neither
 	// expired nor revoked, and those whose certificate is being made; and of these, for each of names, those that have it.
 	QuotaUse(ctx context.Context, org auth.OrgID, profile string, names []identifier.Identifier, now time.Time) (policy.QuotaUse, error)
@@ -213,11 +274,25 @@ type Store interface {
 	// Standing reads what there is about a content that may need approvals. It never fails because there is nothing.
 	Standing(ctx context.Context, content string) (Standing, error)
 	// AwaitEnrollment records a new enrollment that waits, with the door's own fact (nil if it has none), as the newest of its
-	// content; Conflict if the Standing has another mark by now.
-	AwaitEnrollment(ctx context.Context, e *Enrollment, mark [16]byte, begin any) error
-	// MoveEnrollment puts next in place of e, as it was read, with a door's own fact (nil if there is none). On return next
+	// content; Conflict if the Standing has another mark by now; RateLimited if it would be one more than the bounds allow,
+	// whoever else commits at the same time.
+	AwaitEnrollment(ctx context.Context, e *Enrollment, mark [16]byte, begin any, bounds WaitingBounds) error
+	// WaitingUse counts what waits now, of a requester in an organisation and of the organisation.
+	WaitingUse(ctx context.Context, org auth.OrgID, requester string) (WaitingUse, error)
+	// BeginValidation records a new enrollment that waits for validation, with the door's own fact (nil if it has none).
+	// RateLimited if its organisation would have more of them than a limit above zero allows.
+	BeginValidation(ctx context.Context, e *Enrollment, begin any, limit int64) error
+	// StandEnrollment is MoveEnrollment of one that becomes the newest of its content; Conflict if the Standing has another mark
+	// by now, RateLimited if it comes to wait for people and the bounds do not allow one more.
+	StandEnrollment(ctx context.Context, next, e *Enrollment, mark [16]byte, bounds WaitingBounds) error
+	// DueValidations lists enrollments in phase Validating whose Due is not after now: at most so many of one organisation, and at
+	// most limit.
+	DueValidations(ctx context.Context, now time.Time, perOrg, limit int) ([]*Enrollment, error)
+	// MoveEnrollment puts next in place of e, as it was read, with a door's own fact (nil if there is none), or that it takes
+	// another's place (a *Linked). On return next
 	// carries the new version.
 	MoveEnrollment(ctx context.Context, next, e *Enrollment, begin any) error
-	// WaitingEnrollments lists those in phase Waiting or Approved of all organisations, by number, behind one, at most limit.
-	WaitingEnrollments(ctx context.Context, after ID, limit int) ([]*Enrollment, error)
+	// WaitingEnrollments lists those in phase Waiting or Approved of an organisation, or with zero of all, by number, behind one,
+	// at most limit.
+	WaitingEnrollments(ctx context.Context, org auth.OrgID, after ID, limit int) ([]*Enrollment, error)
 }

@@ -76,9 +76,9 @@ func (q *Query) Matches(e *Enrollment, now time.Time) bool {
 
 func (q *Query) check() error {
 	switch q.Status {
-	case "", StatusRequested, StatusIssued, StatusExpired, StatusRevoked, StatusFailed, StatusWaiting, StatusApproved, StatusDeclined:
+	case "", StatusRequested, StatusIssued, StatusExpired, StatusRevoked, StatusFailed, StatusWaiting, StatusApproved, StatusDeclined, StatusValidating:
 	default:
-		return problem.New(problem.Malformed, "status %q is not known; give requested, issued, expired, revoked, failed, awaiting approval, approved or declined", q.Status)
+		return problem.New(problem.Malformed, "status %q is not known; give requested, issued, expired, revoked, failed, awaiting approval, approved, declined or pending validation", q.Status)
 	}
 	switch {
 	case q.Limit < 1 || q.Limit > 1000:

@@ -21,6 +21,8 @@ type Authority interface {
 	Abandon(ctx context.Context, issuer string, serial ca.Serial) error
 	Revoke(ctx context.Context, req ca.RevokeRequest) (*ca.Revocation, error)
 	SuggestRenewal(ctx context.Context, req ca.SuggestRequest) (*ca.Renewal, error)
+	// SignedBy names the issuer whose key signed a certificate; "" if none did.
+	SignedBy(cert *x509.Certificate) (issuer string)
 }
 
 // Config is what a Registrar needs. All fields but Now and Log are required.
@@ -43,18 +45,29 @@ type Config struct {
 	// MayDecide is nil for a caller who may approve and decline an organisation's requests in a role; NotFound for one who may
 	// not know of them. Nil: the operator alone may.
 	MayDecide func(caller auth.Caller, role policy.ApproverRole, org auth.OrgID) error
+	// WaitingBounds gives how many requests of an organisation may wait for people. Nil: any number.
+	WaitingBounds func(org auth.OrgID) WaitingBounds
+	// Validation is how requests by doors other than ACME are validated one by one.
+	Validation RequestValidation
 	// Journal takes decisions about requests, durable on return. Nil: there are none, and every profile that demands approvals
 	// issues nothing.
 	Journal interface {
 		Append(ctx context.Context, events ...audit.Event) error
 	}
-	Now func() time.Time // nil: time.Now
-	Log *slog.Logger     // nil: discarded
+	// RevokeReplaced is how long after its successor was issued a certificate that [Registrar.Replace] replaced is revoked. Zero:
+	// it is not.
+	RevokeReplaced time.Duration
+	// Escrow is where private keys are kept. Zero: none are.
+	Escrow Escrow
+	Now    func() time.Time // nil: time.Now
+	Log    *slog.Logger     // nil: discarded
 }
 
 // Registrar is the registration authority. It is safe for concurrent use.
 type Registrar struct {
 	Config
+	checks  *checks
+	keyWork *keyWork
 }
 
 // New makes a Registrar.
@@ -71,10 +84,15 @@ func New(c Config) *Registrar {
 	if c.May == nil {
 		c.May = seesAndMay
 	}
+	if c.WaitingBounds == nil {
+		c.WaitingBounds = func(auth.OrgID) WaitingBounds { return WaitingBounds{} }
+	}
 	if c.MayDecide == nil {
 		c.MayDecide = operatorDecides
 	}
-	return &Registrar{c}
+	c.Escrow = c.Escrow.withDefaults()
+	c.Validation = c.Validation.withDefaults()
+	return &Registrar{Config: c, checks: newChecks(c.Validation.MaxChecks), keyWork: newKeyWork(c.Escrow.AtOnce, c.Escrow.Wait)}
 }
 
 // Profile finds a profile by name.
@@ -93,6 +111,9 @@ func (r *Registrar) Get(ctx context.Context, caller auth.Caller, id ID) (*Enroll
 		return e, nil // the gateway's own certificate: it has no roles, and asks for nobody else's
 	}
 	if err := r.may(caller, auth.View, e.Org, absent(id)); err != nil {
+		return nil, err
+	}
+	if err := absentOr(caller, e); err != nil {
 		return nil, err
 	}
 	return e, nil
@@ -126,7 +147,7 @@ func (r *Registrar) ReplacedBy(ctx context.Context, e *Enrollment) (ID, error) {
 	if e.Serial == "" {
 		return 0, nil
 	}
-	id, err := r.Store.Replacement(ctx, e.Issuer, e.Serial)
+	id, err := r.Store.Replacement(ctx, e)
 	if err != nil || id == 0 {
 		return 0, err
 	}
@@ -136,7 +157,7 @@ func (r *Registrar) ReplacedBy(ctx context.Context, e *Enrollment) (ID, error) {
 		return 0, nil
 	case err != nil:
 		return 0, err
-	case next.Issued.IsZero(), next.Replaces != e.ID: // under way or failed; another, since the store went back
+	case next.Issued.IsZero(), next.Replaces != e.ID, !next.Removed.IsZero(): // under way or failed; another, since the store went back
 		return 0, nil
 	}
 	return id, nil
@@ -152,6 +173,7 @@ func (r *Registrar) BySerial(ctx context.Context, caller auth.Caller, serial ca.
 	var seen []*Enrollment
 	for _, e := range found {
 		switch err := r.May(caller, auth.View, e.Org); {
+		case err == nil && absentOr(caller, e) != nil:
 		case err == nil:
 			seen = append(seen, e)
 		case !problem.Is(err, problem.NotFound):
@@ -166,10 +188,14 @@ func (r *Registrar) BySerial(ctx context.Context, caller auth.Caller, serial ca.
 
 // Revocation asks for one certificate to be revoked.
 type Revocation struct {
-	Issuer string
-	Serial ca.Serial
-	Reason ca.Reason
+	Issuer  string
+	Serial  ca.Serial
+	Reason  ca.Reason
+	Comment string // for the record, one line of at most MaxRevocationComment characters; may be empty
 }
+
+// MaxRevocationComment is how long the comment on a revocation may be, in characters.
+const MaxRevocationComment = 512
 
 // Revoke revokes a certificate: for an ACME account one that it asked for itself, for a principal with a role that revokes
 // any of its organisations, for the operator any. A certificate of another organisation is NotFound. Durable on return: the
@@ -241,7 +267,10 @@ func (r *Registrar) issued(ctx context.Context, rev Revocation) (*ca.Certificate
 }
 
 func (r *Registrar) revoke(ctx context.Context, rev Revocation, actor string) error {
-	_, err := r.Authority.Revoke(ctx, ca.RevokeRequest{Issuer: rev.Issuer, Serial: rev.Serial, Reason: rev.Reason, Actor: actor})
+	if err := checkLine("the comment on a revocation", rev.Comment, MaxRevocationComment); err != nil {
+		return err
+	}
+	_, err := r.Authority.Revoke(ctx, ca.RevokeRequest{Issuer: rev.Issuer, Serial: rev.Serial, Reason: rev.Reason, Actor: actor, Comment: rev.Comment})
 	return err
 }
 

@@ -4,8 +4,10 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"slices"
 	"time"
 
+	"github.com/gatehouse-ca/gatehouse/audit"
 	"github.com/gatehouse-ca/gatehouse/auth"
 	"github.com/gatehouse-ca/gatehouse/ca"
 	"github.com/gatehouse-ca/gatehouse/identifier"
@@ -26,23 +28,40 @@ const (
 
 // Request asks for one certificate.
 type Request struct {
-	Door        Door
-	Org         auth.OrgID // that is to have the certificate; zero: the caller's
+	Door Door
+	Org  auth.OrgID // that is to have the certificate; zero: the caller's
+	// Agent is the principal of an operator who asks in the caller's name (auth.Principals.Acting); empty: the caller asks itself.
+	// No more than the caller may it approve the request.
+	Agent       string
 	Profile     string
 	ProfileHash string // as the door pinned it; empty pins it now
 	Names       []identifier.Identifier
 	CSR         []byte // DER
-	Proofs      []policy.Proven
+	// Key, in place of a CSR, has a key made here of that type, kept sealed, and a CSR made for it whose CN is the first of Names.
+	Key    policy.KeyType
+	Proofs []policy.Proven
+	// Validate has a request wait for the proofs that its names lack, by a door other than ACME: it comes back Validating, and its
+	// Challenges say what is to be published. Nil: such a request is refused.
+	Validate    *Validation
 	Restriction policy.Restriction // of what the caller may ask for; zero: none
 	Claims      []Claim
 	Requested   policy.Period // the validity that is asked for; zero leaves it to the profile
-	Replaces    ID            // the enrollment that this one takes the place of; zero: none. That it may is the door's decision
+	Term        time.Duration // of the profile's ([policy.Profile.Terms]); zero leaves it to the profile
+	// CustomFields name fields by number or by name. Which of them a request must have is up to its door and profile.
+	CustomFields []policy.FieldValue
+	Replaces     ID // the enrollment that this one takes the place of; zero: none. That it may is the door's decision
 	// Begin gives the door's own fact that is recorded in the same commit as the first intent, once the enrollment has a
 	// number. Nil if the door has none.
 	Begin func(ID) any
 	// Holder names the door's object that is to get the certificate, if a later one of the same content may take its place
 	// before there is one: the enrollment is the newest one's, made when that asks. Empty: the request is issued by itself.
 	Holder string
+
+	follows       *Enrollment // whose place it takes, as read: what goes with it goes on
+	replaceReason string
+	supersedes    bool // that one is to be revoked later
+
+	made *StoredKey // for Key
 }
 
 // Submit asks for a certificate, and waits for it, but not for people: under a profile that demands approvals a request
@@ -61,10 +80,47 @@ func (r *Registrar) Submit(ctx context.Context, caller auth.Caller, req Request)
 		}
 		caller.Org = org
 	}
+	if err := r.journalAgent(ctx, caller, req); err != nil {
+		return nil, err
+	}
+	return r.submitAs(ctx, caller, req)
+}
+
+// journalAgent notes who asks in a caller's name, before anything comes of it.
+func (r *Registrar) journalAgent(ctx context.Context, caller auth.Caller, req Request) error {
+	if req.Agent == "" {
+		return nil
+	}
+	if r.Journal == nil {
+		return problem.New(problem.Unavailable, "nobody can ask in another's name where there is no journal")
+	}
+	event := audit.Event{
+		Kind: audit.AskedFor, At: r.Now().UTC(), Actor: req.Agent, Org: int32(caller.Org), Door: string(req.Door), Profile: req.Profile, Requester: caller.Principal,
+	}
+	for _, n := range req.Names {
+		event.Names = append(event.Names, n.Value())
+	}
+	if err := r.Journal.Append(ctx, event); err != nil {
+		return problem.Wrap(err, problem.Unavailable, "the request could not be journaled; say it again later")
+	}
+	return nil
+}
+
+// submitAs is Submit for a caller who may ask for certificates in his organisation.
+func (r *Registrar) submitAs(ctx context.Context, caller auth.Caller, req Request) (*Enrollment, error) {
 	profile, ok := r.Profiles[req.Profile]
 	if !ok || !r.Allowed(caller.Org, req.Profile) {
 		return nil, problem.New(problem.Unauthorized, "the profile %q is not available to this organisation", req.Profile)
 	}
+	e, err := r.submitWithKey(ctx, caller, profile, req)
+	if err != nil {
+		return e, err
+	}
+	return e, r.keepDetails(ctx, caller, e)
+}
+
+// certify is submitAs for a request that has a CSR, under a profile of the organisation's.
+func (r *Registrar) certify(ctx context.Context, caller auth.Caller, profile *policy.Profile, req Request) (*Enrollment, error) {
 	csr, err := policy.ParseCSR(req.CSR)
 	if err != nil {
 		return nil, err
@@ -78,14 +134,28 @@ func (r *Registrar) Submit(ctx context.Context, caller auth.Caller, req Request)
 		Restriction: req.Restriction, ProfileHash: hash, Names: req.Names, CSR: csr, Proofs: req.Proofs, Now: r.Now(),
 		Requested: req.Requested, NameRules: r.NameRules(caller.Org),
 	}
+	if req.CustomFields, err = profile.CustomFields(string(req.Door), req.CustomFields); err != nil {
+		return nil, err
+	}
+	q.Term, q.CustomFields = req.Term, req.CustomFields
 	if req.Proofs, err = r.proofs(ctx, profile, q.Requester, q.Names, req.Proofs); err != nil {
 		return nil, err
 	}
 	q.Proofs = req.Proofs
+	if req.Validate != nil {
+		if missing, err := profile.Lacking(q); err != nil {
+			return nil, err
+		} else if len(missing) > 0 {
+			return r.begin(ctx, caller, req, profile, q, missing)
+		}
+	}
 	for try := 1; ; try++ {
 		content, standing, err := r.stand(ctx, profile, &q)
 		if err != nil {
 			return nil, err
+		}
+		if req.Agent != "" {
+			q.Approvals = slices.DeleteFunc(slices.Clone(q.Approvals), func(a policy.Approval) bool { return a.Approver == req.Agent })
 		}
 		if !standing.waits(q.Now) {
 			var e *Enrollment
@@ -107,13 +177,24 @@ func (r *Registrar) Submit(ctx context.Context, caller auth.Caller, req Request)
 
 // newEnrollment is what is recorded of a request first.
 func newEnrollment(id ID, caller auth.Caller, req Request, q policy.Request, commonName string) *Enrollment {
-	return &Enrollment{
-		ID: id, Org: caller.Org, Door: req.Door, Requester: caller.Principal,
+	e := &Enrollment{
+		ID: id, Org: caller.Org, Door: req.Door, Requester: caller.Principal, Agent: req.Agent,
 		Profile: req.Profile, ProfileHash: q.ProfileHash, Names: identifier.SortUnique(q.Names), CommonName: commonName,
 		Created: q.Now.UTC().Truncate(time.Second), Claims: req.Claims, Phase: Requested,
 		CSR: req.CSR, Proofs: req.Proofs, Restriction: req.Restriction, Due: q.Now.Add(lease), Attempts: 1, Replaces: req.Replaces,
-		Requested: req.Requested,
+		Requested: req.Requested, Term: req.Term, CustomFields: req.CustomFields,
 	}
+	if req.Door.keepsCSR() {
+		e.Claims = append(slices.Clone(e.Claims), renewClaim(req.Door))
+	}
+	e.inherit(req)
+	if e.hasDetails() {
+		e.Edits = 1 // what the journal says of it is later than nothing
+	}
+	if req.made != nil {
+		e.storeKey(req.made, q.Now)
+	}
+	return e
 }
 
 // issue takes a request to the signing gate.

@@ -2,6 +2,7 @@ package ra
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/gatehouse-ca/gatehouse/auth"
@@ -14,9 +15,13 @@ import (
 const sweepBatch = 50
 
 // Sweep goes on with enrollments whose worker died or whose back-off is over: at most 50 a turn. It is safe to run in
-// several processes at once; one alone wins each enrollment.
+// several processes at once; one alone wins each enrollment. It also tells the journal of imports that a process did not
+// live to tell its own.
 func (r *Registrar) Sweep(ctx context.Context) error {
 	_, err := r.sweep(ctx, r.Now())
+	if r.Journal != nil {
+		err = errors.Join(err, r.settleImports(ctx, r.Now().Add(-settleAge)))
+	}
 	return err
 }
 
@@ -82,6 +87,14 @@ func (r *Registrar) resume(ctx context.Context, e *Enrollment, after time.Time) 
 // attempt is one attempt at an enrollment that this worker has taken.
 func (r *Registrar) attempt(ctx context.Context, e *Enrollment, after time.Time) error {
 	err := r.reissue(ctx, e)
+	if err == nil && !e.KeyStored.IsZero() {
+		if err := r.journalKey(ctx, e, "system", "its certificate is issued"); err != nil { // the note stays
+			r.Log.Warn("telling the journal of a private key failed; the sweep will", "enrollment", e.ID, "error", err)
+		}
+	}
+	if err == nil {
+		r.retellDetails(ctx, e)
+	}
 	if err == nil || problem.Is(err, problem.Conflict) {
 		return err
 	}
@@ -117,22 +130,31 @@ func (r *Registrar) reissue(ctx context.Context, e *Enrollment) error {
 	if err != nil {
 		return err
 	}
-	by := policy.Requester{Org: int32(e.Org), Door: string(e.Door), Principal: e.Requester}
-	if e.Proofs, err = r.proofs(ctx, profile, by, e.Names, e.Proofs); err != nil {
+	if e.Proofs, err = r.proofs(ctx, profile, e.by(), e.Names, e.Proofs); err != nil {
 		return err
 	}
 	issuance := &Issuance{Enrollment: e, Quota: profile.Quota()}
 	_, err = r.Authority.Issue(ctx, ca.Request{
 		Profile: profile,
-		Policy: policy.Request{
-			Requester:   by,
-			Restriction: e.Restriction, ProfileHash: e.ProfileHash, Names: e.Names, CSR: csr, Proofs: e.Proofs, Now: r.Now(),
-			Requested: e.Requested, NameRules: r.NameRules(e.Org), Approvals: e.Approvals, Renews: e.renewed(),
-		},
-		Begin: func(context.Context, *policy.Decision) (int64, ca.Owner, error) { return int64(e.ID), issuance, nil },
+		Policy:  r.asked(e, csr),
+		Begin:   func(context.Context, *policy.Decision) (int64, ca.Owner, error) { return int64(e.ID), issuance, nil },
 	})
 	*e = *issuance.Enrollment
 	return err
+}
+
+// by is whose the enrollment is, for policy.
+func (e *Enrollment) by() policy.Requester {
+	return policy.Requester{Org: int32(e.Org), Door: string(e.Door), Principal: e.Requester}
+}
+
+// asked is what an enrollment asks of policy, now.
+func (r *Registrar) asked(e *Enrollment, csr *policy.CSR) policy.Request {
+	return policy.Request{
+		Requester:   e.by(),
+		Restriction: e.Restriction, ProfileHash: e.ProfileHash, Names: e.Names, CSR: csr, Proofs: e.Proofs, Now: r.Now(),
+		Requested: e.Requested, Term: e.Term, CustomFields: e.CustomFields, Accepted: true, NameRules: r.NameRules(e.Org), Approvals: e.Approvals, Renews: e.renewed(),
+	}
 }
 
 // fail ends an enrollment, unless its certificate was recorded after all or another worker has taken it over.

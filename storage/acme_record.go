@@ -192,8 +192,8 @@ func encodeAuthz(a *acme.Authorization) ([]byte, error) {
 		Account: string(a.Account), Org: int32(a.Org), Profile: a.Profile, Identifier: toName(a.Identifier),
 		Wildcard: a.Wildcard, Created: toSeconds(a.Created), Expires: toSeconds(a.Expires), Deactivated: toSeconds(a.Deactivated),
 	}
-	if a.Domain != nil {
-		p := toProven(*a.Domain)
+	if a.Given != nil {
+		p := toProven(*a.Given)
 		r.Domain = &p
 	}
 	for _, c := range a.Challenges {
@@ -229,7 +229,7 @@ func decodeAuthz(id acme.AuthzID, it Item) (*acme.Authorization, error) {
 		if err != nil {
 			return nil, damaged(keyAuthz(id), err)
 		}
-		a.Domain = &p
+		a.Given = &p
 	}
 	for _, c := range r.Challenges {
 		ch := acme.Challenge{Method: dcv.Method(c.Method), Token: c.Token, Begun: c.Begun.time(), Due: c.Due.time()}

@@ -10,9 +10,9 @@ import (
 )
 
 // replacementRecord says what replaces a certificate, under the certificate's issuer and serial. It is put in the commit of
-// the order, and again, for good, in the one that begins the issuance.
+// the order, and again, for good, in the one that begins the issuance. By other doors there is no order.
 type replacementRecord struct {
-	Order      string `cbor:"1,keyasint"`
+	Order      string `cbor:"1,keyasint,omitempty"`
 	Enrollment int64  `cbor:"2,keyasint,omitempty"` // zero until then
 }
 
@@ -49,8 +49,8 @@ func decodeReplacement(key Key, it Item) (r replacementRecord, err error) {
 	if err := decode(it.Value, &r); err != nil {
 		return r, damaged(key, err)
 	}
-	if r.Order == "" {
-		return r, damaged(key, fmt.Errorf("it names no order"))
+	if r.Order == "" && r.Enrollment == 0 {
+		return r, damaged(key, fmt.Errorf("it names neither order nor enrollment"))
 	}
 	return r, nil
 }
@@ -66,7 +66,7 @@ func (db *DB) Predecessor(ctx context.Context, id acme.CertificateID) (p acme.Pr
 		return p, err
 	}
 	mark, err := decodeReplacement(key, items[1])
-	if err != nil || mark.Order == "" {
+	if err != nil || !items[1].Found {
 		return p, err
 	}
 	p.Mark = items[1].Version
@@ -90,8 +90,8 @@ func (db *DB) order(ctx context.Context, id acme.OrderID) (*acme.Order, error) {
 }
 
 // Replacement implements ra.Store.
-func (db *DB) Replacement(ctx context.Context, issuer string, serial ca.Serial) (ra.ID, error) {
-	key := keyReplacement(issuer, serial)
+func (db *DB) Replacement(ctx context.Context, e *ra.Enrollment) (ra.ID, error) {
+	key := keyReplacementOf(e)
 	items, err := db.read(ctx, key)
 	if err != nil {
 		return 0, err

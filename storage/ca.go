@@ -76,6 +76,10 @@ func begin(b *Batch, fact any) error {
 		return nil
 	case *acme.OrderBegun:
 		return beginOrder(b, fact)
+	case *ra.Successor:
+		return beginSuccessor(b, fact)
+	case *ra.Linked:
+		return link(b, fact)
 	default:
 		return errOwner(fact)
 	}
@@ -268,7 +272,10 @@ func (db *DB) RecordRenewal(ctx context.Context, c ca.Certificate, r ca.Renewal)
 
 func (db *DB) tryRevocation(ctx context.Context, c ca.Certificate, r ca.Revocation) error {
 	e, err := db.Enrollment(ctx, ra.ID(c.Enrollment))
-	if err != nil {
+	switch {
+	case problem.Is(err, problem.NotFound):
+		e = &ra.Enrollment{} // it was removed long ago; the certificate's record outlives it
+	case err != nil:
 		return err
 	}
 	b := &Batch{Conditions: []Condition{{Key: keyCertificate(c.Issuer, c.Serial), Want: Equals, Version: c.Version}}}

@@ -3,6 +3,7 @@ package storage
 import (
 	"encoding/hex"
 	"fmt"
+	"time"
 
 	"github.com/gatehouse-ca/gatehouse/auth"
 	"github.com/gatehouse-ca/gatehouse/ca"
@@ -55,23 +56,24 @@ func (r *renewalRecord) renewal() *ca.Renewal {
 }
 
 type revocationRecord struct {
-	At     seconds `cbor:"1,keyasint"`
-	Reason int     `cbor:"2,keyasint"`
-	Actor  string  `cbor:"3,keyasint"`
+	At      seconds `cbor:"1,keyasint"`
+	Reason  int     `cbor:"2,keyasint"`
+	Actor   string  `cbor:"3,keyasint"`
+	Comment string  `cbor:"4,keyasint,omitempty"`
 }
 
 func toRevocation(r *ca.Revocation) *revocationRecord {
 	if r == nil {
 		return nil
 	}
-	return &revocationRecord{At: toSeconds(r.At), Reason: int(r.Reason), Actor: r.Actor}
+	return &revocationRecord{At: toSeconds(r.At), Reason: int(r.Reason), Actor: r.Actor, Comment: r.Comment}
 }
 
 func (r *revocationRecord) revocation() *ca.Revocation {
 	if r == nil {
 		return nil
 	}
-	return &ca.Revocation{At: r.At.time(), Reason: ca.Reason(r.Reason), Actor: r.Actor}
+	return &ca.Revocation{At: r.At.time(), Reason: ca.Reason(r.Reason), Actor: r.Actor, Comment: r.Comment}
 }
 
 func encodeCertificate(c *ca.Certificate) ([]byte, error) {
@@ -147,12 +149,39 @@ type enrollmentRecord struct {
 
 	Restriction *restrictionRecord `cbor:"26,keyasint,omitempty"`
 
+	KeyStored    millis `cbor:"40,keyasint,omitempty"` // of its private key, which is a record of its own
+	KeyDestroyed millis `cbor:"41,keyasint,omitempty"`
+
 	// Under a profile that demands approvals.
 	Content   []byte           `cbor:"30,keyasint,omitempty"`
 	Approvals []approvalRecord `cbor:"31,keyasint,omitempty"`
 	Renews    bool             `cbor:"32,keyasint,omitempty"`
 	Holder    string           `cbor:"33,keyasint,omitempty"`
 	Decliner  string           `cbor:"34,keyasint,omitempty"`
+
+	// Of what was imported, and of what an operator asked for in another's name.
+	detailsRecord
+
+	Imported  bool   `cbor:"60,keyasint,omitempty"`
+	Authority string `cbor:"61,keyasint,omitempty"`
+	Agent     string `cbor:"62,keyasint,omitempty"`
+
+	// Of a request that waited for validation.
+	Challenges []requestChallengeRecord `cbor:"65,keyasint,omitempty"`
+	CSRHash    *csrHashRecord           `cbor:"66,keyasint,omitempty"`
+	ValidateBy seconds                  `cbor:"67,keyasint,omitempty"`
+	Checking   millis                   `cbor:"68,keyasint,omitempty"`
+	Canceller  string                   `cbor:"69,keyasint,omitempty"`
+
+	Term         int64         `cbor:"70,keyasint,omitempty"` // in seconds
+	CustomFields []fieldRecord `cbor:"71,keyasint,omitempty"`
+}
+
+// fieldRecord is the value of a custom field. The number is what says which; the name is as it was.
+type fieldRecord struct {
+	Number int32  `cbor:"1,keyasint"`
+	Name   string `cbor:"2,keyasint"`
+	Value  string `cbor:"3,keyasint"`
 }
 
 type claimRecord struct {
@@ -166,15 +195,26 @@ type provenRecord struct {
 	Org     int32       `cbor:"2,keyasint"`
 	Account string      `cbor:"3,keyasint,omitempty"`
 	Owner   int32       `cbor:"50,keyasint,omitempty"` // of the domain
+	// Of a publication for one request, whose proof serves it alone.
+	Principal string `cbor:"65,keyasint,omitempty"`
+	CSR       []byte `cbor:"66,keyasint,omitempty"`
 }
 
 func toProven(p policy.Proven) provenRecord {
-	return provenRecord{Proof: toProof(p.Proof), Org: p.Org, Account: p.Account, Owner: p.Owner}
+	r := provenRecord{Proof: toProof(p.Proof), Org: p.Org, Account: p.Account, Owner: p.Owner, Principal: p.Principal}
+	if p.CSR != [32]byte{} {
+		r.CSR = p.CSR[:]
+	}
+	return r
 }
 
 func (r provenRecord) proven() (policy.Proven, error) {
 	proof, err := r.Proof.proof()
-	return policy.Proven{Proof: proof, Org: r.Org, Account: r.Account, Owner: r.Owner}, err
+	p := policy.Proven{Proof: proof, Org: r.Org, Account: r.Account, Owner: r.Owner, Principal: r.Principal}
+	if len(r.CSR) > 0 && copy(p.CSR[:], r.CSR) != len(p.CSR) {
+		return p, fmt.Errorf("the hash of a proof's CSR has %d octets", len(r.CSR))
+	}
+	return p, err
 }
 
 func encodeEnrollment(e *ra.Enrollment) ([]byte, error) {
@@ -187,12 +227,21 @@ func encodeEnrollment(e *ra.Enrollment) ([]byte, error) {
 		Revocation: toRevocation(e.Revocation), Replaces: int64(e.Replaces), Restriction: toRestriction(e.Restriction),
 	}
 	r.Content, r.Approvals, r.Renews, r.Holder, r.Decliner = hexOctets(e.Content), toApprovals(e.Approvals), e.Renews, e.Holder, e.Decliner
+	r.KeyStored, r.KeyDestroyed = toMillis(e.KeyStored), toMillis(e.KeyDestroyed)
 	if e.Fingerprint != [32]byte{} {
 		r.Fingerprint = e.Fingerprint[:]
 	}
+	r.Term = int64(e.Term / time.Second)
+	for _, f := range e.CustomFields {
+		r.CustomFields = append(r.CustomFields, fieldRecord(f))
+	}
+	r.detailsRecord = toDetails(e)
 	for _, c := range e.Claims {
 		r.Claims = append(r.Claims, claimRecord{Door: string(c.Door), Scope: c.Scope, Name: c.Name})
 	}
+	r.Imported, r.Authority, r.Agent = e.Imported, e.Authority, e.Agent
+	r.Challenges, r.CSRHash, r.ValidateBy = toChallenges(e.Challenges), toCSRHash(e.CSRHash), toSeconds(e.ValidateBy)
+	r.Checking, r.Canceller = toMillis(e.Checking), e.Canceller
 	for _, p := range e.Proofs {
 		r.Proofs = append(r.Proofs, toProven(p))
 	}
@@ -225,7 +274,21 @@ func decodeEnrollment(id ra.ID, it Item) (*ra.Enrollment, error) {
 	}
 	e.Content, e.Renews, e.Holder, e.Decliner = octetsHex(r.Content), r.Renews, r.Holder, r.Decliner
 	e.Approvals = fromApprovals(r.Approvals, e.Content)
+	e.Imported, e.Authority, e.Agent = r.Imported, r.Authority, r.Agent
+	e.ValidateBy, e.Checking, e.Canceller = r.ValidateBy.time(), r.Checking.time(), r.Canceller
+	if e.Challenges, err = fromChallenges(r.Challenges); err == nil {
+		e.CSRHash, err = r.CSRHash.hash()
+	}
+	if err != nil {
+		return nil, damaged(keyEnrollment(id), err)
+	}
+	e.KeyStored, e.KeyDestroyed = r.KeyStored.time(), r.KeyDestroyed.time()
 	copy(e.Fingerprint[:], r.Fingerprint)
+	e.Term = time.Duration(r.Term) * time.Second
+	for _, f := range r.CustomFields {
+		e.CustomFields = append(e.CustomFields, policy.FieldValue(f))
+	}
+	r.detailsRecord.into(e)
 	for _, c := range r.Claims {
 		e.Claims = append(e.Claims, ra.Claim{Door: ra.Door(c.Door), Scope: c.Scope, Name: c.Name})
 	}

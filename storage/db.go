@@ -37,6 +37,11 @@ type Config struct {
 	Deployment string
 	// KeptFailures bounds how many failed ACME authorizations are kept for people. Default 50,000.
 	KeptFailures int64
+	// Receives reports whether somebody is to be told of an event; only such events are recorded. It is called within commits
+	// and must be quick. Nil: nobody is told of anything.
+	Receives func(*ra.Event) bool
+	// Recorded is called after a commit that put something into the outbox. It must not block. Nil: nobody waits for that.
+	Recorded func()
 }
 
 // DB is the typed state of every package over one engine. It is safe for concurrent use.
@@ -52,6 +57,8 @@ type DB struct {
 	turns      turns // of commits under a quota
 
 	maxFailures int64
+	wants       func(*ra.Event) bool // nil: nobody is told of anything
+	recorded    func()
 }
 
 // numbers is a block of enrollment numbers taken from the sequence and not handed out yet.
@@ -80,7 +87,7 @@ var ErrForeign = errors.New("storage: the store belongs to another deployment")
 // what it would lose. The marker's version is a condition of each commit, so a gateway that was running when a newer one
 // raised the schema stops writing at that moment.
 func Open(ctx context.Context, c Config) (*DB, error) {
-	db := &DB{engine: c.Engine, issuers: c.Issuers, log: c.Log, maxFailures: cmp.Or(c.KeptFailures, maxFailures)}
+	db := &DB{engine: c.Engine, issuers: c.Issuers, log: c.Log, maxFailures: cmp.Or(c.KeptFailures, maxFailures), wants: c.Receives, recorded: c.Recorded}
 	if db.log == nil {
 		db.log = slog.New(slog.DiscardHandler)
 	}
@@ -155,22 +162,30 @@ func (db *DB) writeMarker(ctx context.Context, m markerRecord) error {
 
 // liftNumbers makes sure that no number of an existing enrollment is handed out, should the sequence have gone back.
 func (db *DB) liftNumbers(ctx context.Context) error {
-	last, err := db.engine.Scan(ctx, indexAll, Range{}, Page{Limit: 1, Reverse: true})
-	if err != nil {
-		return fmt.Errorf("finding the last enrollment: %w", err)
+	for _, index := range []string{indexAll, indexRemoved} {
+		last, err := db.engine.Scan(ctx, index, Range{}, Page{Limit: 1, Reverse: true})
+		if err != nil {
+			return fmt.Errorf("finding the last enrollment: %w", err)
+		}
+		if len(last) == 0 {
+			continue
+		}
+		n, _, ok := memberParts(last[0])
+		if !ok {
+			return fmt.Errorf("index %q holds a member that is no enrollment number", index)
+		}
+		if err := db.engine.LiftID(ctx, seqEnrollment, n); err != nil {
+			return err
+		}
 	}
-	if len(last) == 0 {
-		return nil
-	}
-	n, _, ok := memberParts(last[0])
-	if !ok {
-		return fmt.Errorf("index %q holds a member that is no enrollment number", indexAll)
-	}
-	return db.engine.LiftID(ctx, seqEnrollment, n)
+	return nil
 }
 
 // commit applies a batch and answers in the consumers' terms. On success b.Version is the version of all it put.
 func (db *DB) commit(ctx context.Context, b *Batch) error {
+	if err := db.tell(ctx, b); err != nil {
+		return err
+	}
 	b.Version = NewVersion()
 	b.Conditions = append(b.Conditions, Condition{Key: keyMarker, Want: Equals, Version: db.marker})
 	err := db.engine.Commit(ctx, *b)
@@ -179,6 +194,12 @@ func (db *DB) commit(ctx context.Context, b *Batch) error {
 	}
 	switch {
 	case err == nil:
+		for _, e := range b.aside.kept {
+			e.Key = nil
+		}
+		if b.aside.outbox && db.recorded != nil {
+			db.recorded()
+		}
 		return nil
 	case errors.Is(err, ErrConflict):
 		return db.conflict(ctx, err)

@@ -84,6 +84,8 @@ type Batch struct {
 	Deletes    []Key
 	Adds       []Entry // adding a member that is there changes nothing
 	Removes    []Entry // removing one that is not there changes nothing; applied before Adds
+
+	aside aside // what rides along; engines never see it
 }
 
 // Limit is a rate limit by the generic cell rate algorithm: on average one unit per Interval, Burst units at once. One

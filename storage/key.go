@@ -1,6 +1,7 @@
 package storage
 
 import (
+	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
 	"slices"
@@ -24,15 +25,19 @@ const (
 	seqEnrollment   = "enrollment"
 	seqOrganisation = "organisation"
 
-	indexIssuers     = "issuers"     // issuer names ever used
-	indexIntents     = "intents"     // time opened, issuer, serial: intents that are open
-	indexDue         = "due"         // time due, enrollment: requested enrollments
-	indexValidations = "validations" // time due, authorization: validations under way
-	indexOrderEnds   = "order-ends"  // time of removal, account, order
-	indexFailures    = "failures"    // time of failure, organisation, authorization
-	indexAll         = "all"         // enrollment: every organisation's
-	indexWaiting     = "waiting"     // enrollment: those that wait for people
-	indexJournals    = "journals"    // ids of journals that have a mark
+	indexIssuers     = "issuers"      // issuer names ever used
+	indexIntents     = "intents"      // time opened, issuer, serial: intents that are open
+	indexDue         = "due"          // time due, enrollment: requested enrollments
+	indexValidations = "validations"  // time due, authorization: validations under way
+	indexOrderEnds   = "order-ends"   // time of removal, account, order
+	indexFailures    = "failures"     // time of failure, organisation, authorization
+	indexAll         = "all"          // enrollment: every organisation's
+	indexWaiting     = "waiting"      // enrollment: those that wait for people
+	indexJournals    = "journals"     // ids of journals that have a mark
+	indexLooks       = "looks"        // time due, organisation, enrollment: requests that wait for validation
+	indexUpkeep      = "upkeep"       // time due, enrollment: those about which the gateway does something by itself
+	indexRemoved     = "removed"      // enrollment: those that were removed
+	indexRemovedEnds = "removed-ends" // time of forgetting, enrollment
 
 	indexOrganisations = "organisations" // organisation: those of the store
 	indexEABKeys       = "eab-keys"      // time made, key for external account binding
@@ -41,6 +46,17 @@ const (
 	indexDomainLooks   = "domain-looks"  // time due, name: domains whose validation is under way
 	indexDomainNotes   = "domain-notes"  // time, name: changes of domains that a journal may lack
 	indexUnjournaled   = "unjournaled"   // time, object: changes that a journal may lack
+
+	indexPrivateKeys = "private-keys" // enrollment: those whose private key is kept
+	indexKeyEnds     = "key-ends"     // notAfter, enrollment: the same once there is a certificate
+	indexKeyNotes    = "key-notes"    // time, enrollment: private keys of which a journal may lack something
+
+	indexEvents    = "events"     // time, event: those that nobody was told of yet
+	indexMails     = "mails"      // time due, mail: those to be sent
+	indexMailsLost = "mails-lost" // time of giving up, mail
+
+	indexImportNotes     = "import-notes"     // time, enrollment: imports that a journal may lack
+	indexImportedSerials = "imported-serials" // serial, enrollment: certificates that were issued elsewhere
 
 	topicOrganisations = "organisations"
 )
@@ -76,11 +92,37 @@ func keyReplacement(issuer string, serial ca.Serial) Key {
 	return Key("replacement/" + issuer + "/" + string(serial))
 }
 
+// keyReplacementOf is the same of an enrollment. What was imported has no issuer of ours, and its serial may be another's as well.
+func keyReplacementOf(e *ra.Enrollment) Key {
+	if e.Imported {
+		return Key("replacement//" + strconv.FormatInt(int64(e.ID), 10))
+	}
+	return keyReplacement(e.Issuer, e.Serial)
+}
+
 func keyCRL(issuer string, shard int) Key {
 	return Key("crl/" + issuer + "/" + strconv.Itoa(shard))
 }
 
 func keyCRLLease(issuer string, shard int) Key { return "lease/" + keyCRL(issuer, shard) }
+
+// keyImport has the enrollment that an organisation has imported a certificate as, by the certificate's SHA-256.
+func keyImport(org auth.OrgID, fingerprint [32]byte) Key {
+	return Key("import/" + strconv.Itoa(int(org)) + "/" + hex.EncodeToString(fingerprint[:]))
+}
+
+// keyImported is where an enrollment's certificate is that was issued elsewhere.
+func keyImported(id ra.ID) Key { return Key("imported/" + strconv.FormatInt(int64(id), 10)) }
+
+// keyImportedIssuer is where an issuer's certificate is that came with an imported one, under its hash.
+func keyImportedIssuer(der []byte) (Key, []byte) {
+	hash := sha256.Sum256(der)
+	return keyImportedIssuerHash(hash[:]), hash[:]
+}
+
+func keyImportedIssuerHash(hash []byte) Key {
+	return Key("imported-issuer/" + hex.EncodeToString(hash))
+}
 
 func keyOrg(id auth.OrgID) Key   { return Key("organisation/" + strconv.Itoa(int(id))) }
 func keyOrgSlug(slug string) Key { return Key("organisation-slug/" + slug) }
@@ -111,7 +153,19 @@ func keyAttempts(r auth.AttemptRate) Key { return Key("attempts." + r.Name + "/"
 
 func indexOrgPrincipals(org auth.OrgID) string { return "principals/" + strconv.Itoa(int(org)) }
 
+// keyPrivateKey is where an enrollment's private key is, sealed.
+func keyPrivateKey(id ra.ID) Key { return Key("key/" + strconv.FormatInt(int64(id), 10)) }
+
+// keyDownload is a link's, by the hash of its secret.
+func keyDownload(hash [32]byte) Key { return Key("download/" + hex.EncodeToString(hash[:])) }
+
+func keyEvent(id string) Key { return Key("event/" + id) }
+func keyMail(id string) Key  { return Key("mail/" + id) }
+
 func keyDomain(name identifier.Identifier) Key { return Key("domain/" + name.Value()) }
+
+// keyEmailLink says to which domain a link in a mail belongs.
+func keyEmailLink(id string) Key { return Key("email-link/" + id) }
 
 // indexOrgDomains has the names of domains that an organisation owns, that are delegated to it or that it wants.
 func indexOrgDomains(org auth.OrgID) string { return "domains/" + strconv.Itoa(int(org)) }
@@ -128,7 +182,11 @@ func indexOrders(account acme.AccountID) string { return "orders/" + string(acco
 func indexOrg(org auth.OrgID) string            { return "org/" + strconv.Itoa(int(org)) }
 func indexRevoked(issuer string) string         { return "revoked/" + issuer }
 func indexName(org auth.OrgID) string           { return "name/" + strconv.Itoa(int(org)) }
-func indexExpiry(org auth.OrgID) string         { return "expiry/" + strconv.Itoa(int(org)) }
+
+// indexRemovedName has the names, as indexName has them, of removed enrollments that count towards a quota.
+func indexRemovedName(org auth.OrgID) string { return "removed-name/" + strconv.Itoa(int(org)) }
+
+func indexExpiry(org auth.OrgID) string { return "expiry/" + strconv.Itoa(int(org)) }
 
 func indexPhase(org auth.OrgID, p ra.Phase) string {
 	return "phase/" + strconv.Itoa(int(org)) + "/" + strconv.Itoa(int(p))
@@ -146,6 +204,17 @@ func indexHeld(org auth.OrgID, profile string) string {
 // keyQuota changes with each certificate that is begun under a quota.
 func keyQuota(org auth.OrgID, profile string) Key {
 	return Key("quota/" + strconv.Itoa(int(org)) + "/" + profile)
+}
+
+// keyValidating changes with each request that begins to wait for validation.
+func keyValidating(org auth.OrgID) Key { return Key("validating/" + strconv.Itoa(int(org))) }
+
+// keyWaiting changes with each request that begins to wait under a bound.
+func keyWaiting(org auth.OrgID) Key { return Key("waiting/" + strconv.Itoa(int(org))) }
+
+// indexWaitingOf has the enrollments of a requester that wait for people.
+func indexWaitingOf(org auth.OrgID, requester string) string {
+	return "waiting/" + strconv.Itoa(int(org)) + "/" + requester
 }
 
 func indexRequester(org auth.OrgID, principal string) string {

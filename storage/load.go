@@ -62,7 +62,7 @@ func (db *DB) Load(ctx context.Context, list []Loaded) error {
 			return err
 		}
 	}
-	return db.commit(ctx, b)
+	return db.commit(untold(ctx), b)
 }
 
 // check refuses a pair that no issuance leaves.

@@ -66,6 +66,8 @@ func statusSpan(q ra.Query, now time.Time) span {
 		s.index = indexPhase(q.Org, ra.Approved)
 	case ra.StatusDeclined:
 		s.index = indexPhase(q.Org, ra.Declined)
+	case ra.StatusValidating:
+		s.index = indexPhase(q.Org, ra.Validating)
 	case ra.StatusExpired: // notAfter itself is still valid, and it is kept in whole seconds
 		s.index, s.r = indexPhase(q.Org, ra.Issued), Range{To: member(ceil(now), "")}
 	default:

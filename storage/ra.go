@@ -30,6 +30,9 @@ func (b *Batch) putEnrollment(after, before *ra.Enrollment) error {
 	}
 	key := keyEnrollment(after.ID)
 	b.Puts = append(b.Puts, Put{Key: key, Value: value})
+	if err := b.putPrivateKey(after, before); err != nil {
+		return err
+	}
 	if before.Version == [16]byte{} {
 		b.Conditions = append(b.Conditions, Condition{Key: key, Want: Absent})
 		for _, c := range after.Claims {
@@ -37,8 +40,10 @@ func (b *Batch) putEnrollment(after, before *ra.Enrollment) error {
 			b.Puts = append(b.Puts, Put{Key: keyClaim(c), Value: idMember(after.ID)})
 		}
 		b.Adds = append(b.Adds, entriesOf(after)...)
+		b.aside.events = append(b.aside.events, ra.EnrollmentEvents(after, nil)...)
 		return nil
 	}
+	b.aside.events = append(b.aside.events, ra.EnrollmentEvents(after, before)...)
 	b.Conditions = append(b.Conditions, Condition{Key: key, Want: Equals, Version: before.Version})
 	old, now := entriesOf(before), entriesOf(after)
 	b.Removes = append(b.Removes, without(old, now)...)
@@ -48,6 +53,18 @@ func (b *Batch) putEnrollment(after, before *ra.Enrollment) error {
 
 // entriesOf are all index entries of an enrollment as it stands.
 func entriesOf(e *ra.Enrollment) []Entry {
+	entries := listEntries(e)
+	if due := e.UpkeepDue(); !due.IsZero() {
+		entries = append(entries, Entry{Index: indexUpkeep, Member: timeMember(due, string(idMember(e.ID)))})
+	}
+	return entries
+}
+
+// listEntries are those that lists and sweeps of every enrollment are made of.
+func listEntries(e *ra.Enrollment) []Entry {
+	if !e.Removed.IsZero() {
+		return removedEntries(e)
+	}
 	id := idMember(e.ID)
 	entries := []Entry{
 		{Index: indexAll, Member: id},
@@ -60,13 +77,25 @@ func entriesOf(e *ra.Enrollment) []Entry {
 		entries = append(entries, Entry{Index: indexName(e.Org), Member: nameMember(n.Value(), id)})
 	}
 	if waits(e) {
-		entries = append(entries, Entry{Index: indexWaiting, Member: id})
+		entries = append(entries, Entry{Index: indexWaiting, Member: id}, Entry{Index: indexWaitingOf(e.Org, e.Requester), Member: id})
 	}
 	if (e.Phase == ra.Requested || waits(e)) && !e.Due.IsZero() {
 		entries = append(entries, Entry{Index: indexDue, Member: timeMember(e.Due, string(id))})
 	}
+	if !e.KeyStored.IsZero() {
+		entries = append(entries, Entry{Index: indexPrivateKeys, Member: id})
+		if !e.NotAfter.IsZero() {
+			entries = append(entries, Entry{Index: indexKeyEnds, Member: expiryMember(e.NotAfter, id)})
+		}
+	}
+	if e.Phase == ra.Validating && !e.Due.IsZero() {
+		entries = append(entries, Entry{Index: indexLooks, Member: lookMember(e)})
+	}
 	if held(e) {
 		entries = append(entries, Entry{Index: indexHeld(e.Org, e.Profile), Member: expiryMember(e.NotAfter, id)})
+	}
+	if e.Imported {
+		entries = append(entries, importedSerial(e))
 	}
 	if !e.NotAfter.IsZero() {
 		entries = append(entries, Entry{Index: indexExpiry(e.Org), Member: expiryMember(e.NotAfter, id)})
@@ -139,17 +168,22 @@ func (db *DB) enrollments(ctx context.Context, ids []ra.ID) ([]*ra.Enrollment, e
 	return list, nil
 }
 
-// EnrollmentsBySerial implements ra.Store: the certificate's key is its issuer and serial, and the issuers are few.
+// EnrollmentsBySerial implements ra.Store: the certificate's key is its issuer and serial, and the issuers are few. What was
+// imported has an index.
 func (db *DB) EnrollmentsBySerial(ctx context.Context, serial ca.Serial) ([]*ra.Enrollment, error) {
 	if serial == "" || len(serial) > 40 { // RFC 5280, 4.1.2.2: at most 20 octets
 		return nil, nil
+	}
+	ids, err := db.importedBySerial(ctx, serial)
+	if err != nil {
+		return nil, err
 	}
 	issuers, err := db.engine.Scan(ctx, indexIssuers, Range{}, Page{Limit: 1000})
 	if err != nil {
 		return nil, unavailable(err)
 	}
 	if len(issuers) == 0 {
-		return nil, nil
+		return db.enrollments(ctx, ids)
 	}
 	keys := make([]Key, len(issuers))
 	for i, issuer := range issuers {
@@ -159,7 +193,6 @@ func (db *DB) EnrollmentsBySerial(ctx context.Context, serial ca.Serial) ([]*ra.
 	if err != nil {
 		return nil, err
 	}
-	var ids []ra.ID
 	for i, it := range items {
 		c, err := decodeCertificate(string(issuers[i]), serial, it)
 		if err != nil {
@@ -227,6 +260,9 @@ func (db *DB) FailEnrollment(ctx context.Context, e *ra.Enrollment, f ra.Failure
 	}
 	next := *e
 	next.Phase, next.Failure, next.CSR, next.Restriction, next.Due = ra.Failed, &f, nil, policy.Restriction{}, time.Time{}
+	if !next.KeyStored.IsZero() {
+		next.DestroyKey(f.At)
+	}
 	return db.putOver(ctx, &next, e)
 }
 

@@ -103,28 +103,6 @@ func (db *DB) Standing(ctx context.Context, content string) (ra.Standing, error)
 	return s, nil
 }
 
-// AwaitEnrollment implements ra.Store.
-func (db *DB) AwaitEnrollment(ctx context.Context, e *ra.Enrollment, mark [16]byte, fact any) error {
-	b := &Batch{}
-	if err := b.putEnrollment(e, e); err != nil {
-		return err
-	}
-	if err := b.putStanding(e, mark); err != nil {
-		return err
-	}
-	if err := begin(b, fact); err != nil {
-		return err
-	}
-	if err := db.commit(ctx, b); err != nil {
-		if problem.Is(err, problem.Conflict) {
-			return db.numberConflict(ctx, e.ID, err)
-		}
-		return err
-	}
-	e.Version = b.Version
-	return nil
-}
-
 // MoveEnrollment implements ra.Store.
 func (db *DB) MoveEnrollment(ctx context.Context, next, e *ra.Enrollment, fact any) error {
 	b := &Batch{}
@@ -140,21 +118,3 @@ func (db *DB) MoveEnrollment(ctx context.Context, next, e *ra.Enrollment, fact a
 	next.Version = b.Version
 	return nil
 }
-
-// WaitingEnrollments implements ra.Store.
-func (db *DB) WaitingEnrollments(ctx context.Context, after ra.ID, limit int) ([]*ra.Enrollment, error) {
-	members, err := db.engine.Scan(ctx, indexWaiting, Range{}, Page{After: idMember(after), Limit: limit})
-	if err != nil {
-		return nil, unavailable(err)
-	}
-	ids := make([]ra.ID, 0, len(members))
-	for _, m := range members {
-		if id, ok := lastID(m); ok {
-			ids = append(ids, id)
-		}
-	}
-	return db.enrollments(ctx, ids)
-}
-
-// waits reports whether an enrollment waits for people.
-func waits(e *ra.Enrollment) bool { return e.Phase == ra.Waiting || e.Phase == ra.Approved }

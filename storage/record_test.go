@@ -2,6 +2,7 @@ package storage
 
 import (
 	"bytes"
+	"reflect"
 	"testing"
 	"time"
 
@@ -66,7 +67,7 @@ func everyRecord(t testing.TB) (a *acme.Account, o *acme.Order, z *acme.Authoriz
 			NotAfter: at(1_807_000_000), Enrollment: 7, Requester: policy.Requester{Org: 3, Door: "acme", Principal: "acme:acct"},
 			Profile: "tls", ProfileHash: "00ff", Opened: at(1_800_000_010),
 		},
-		State: ca.Open, Revocation: &ca.Revocation{At: at(1_800_000_011), Reason: 4, Actor: "uid:0"},
+		State: ca.Open, Revocation: &ca.Revocation{At: at(1_800_000_011), Reason: 4, Actor: "uid:0", Comment: "gone"},
 		Renewal: &ca.Renewal{Start: at(1_800_000_020), End: at(1_800_000_021), Explanation: "https://example.com/", At: at(1_800_000_022), Actor: "uid:1"},
 	}
 	e = &ra.Enrollment{
@@ -74,10 +75,46 @@ func everyRecord(t testing.TB) (a *acme.Account, o *acme.Order, z *acme.Authoriz
 		CommonName: "www.example.com", Created: at(1_800_000_012), Claims: []ra.Claim{{Door: "scm", Scope: "s", Name: "n"}}, Phase: ra.Requested,
 		CSR: []byte{0x30}, Proofs: []policy.Proven{{Proof: proof, Org: 3, Account: "acct"}}, Due: time.UnixMilli(1_800_000_013_014).UTC(),
 		Restriction: restriction, Attempts: 2, Issuer: "main", Serial: "01ab", NotBefore: at(1_800_000_015), NotAfter: at(1_807_000_000), Issued: at(1_800_000_016),
-		Requested:   policy.Period{NotBefore: at(1_800_000_032), NotAfter: at(1_800_000_033)},
+		Requested: policy.Period{NotBefore: at(1_800_000_032), NotAfter: at(1_800_000_033)},
+		Term:      30 * 24 * time.Hour, CustomFields: []policy.FieldValue{{Number: 7, Name: "Cost centre", Value: "4711"}, {Number: 9, Name: "Owner", Value: "a@example.com"}},
 		Fingerprint: [32]byte{9}, Replaces: 5, Revocation: c.Revocation, Failure: &ra.Failure{Kind: problem.CAA, Detail: "forbidden", At: at(1_800_000_017)},
 	}
+	e.Proofs = append(e.Proofs, policy.Proven{Proof: proof, Org: 3, Principal: "user:9", CSR: [32]byte{8}})
+	e.Challenges = []ra.Challenge{
+		{Identifier: name, Method: dcv.CSRHashHTTP, Publication: dcv.Publication{Place: "A.txt", Value: "B\nC"}, Validated: at(1_800_000_040)},
+		{Identifier: ip, Failed: &ra.ChallengeFailure{Kind: problem.DNS, Detail: "no", At: at(1_800_000_041), Record: []byte("{}"),
+			Finding: &dcv.Finding{Found: true, Correct: true, Target: "t", Trouble: dcv.TooSlow, Status: 404}}},
+	}
+	e.CSRHash = dcv.CSRHash{MD5: [16]byte{1}, SHA256: [32]byte{2}, Unique: "0123456789abcde", Suffix: "ca.example.com"}
+	e.ValidateBy, e.Checking, e.Canceller = at(1_800_000_042), time.UnixMilli(1_800_000_043_044).UTC(), "user:9"
+	e.KeptCSR, e.Edits, e.Comments, e.ExternalRequesters = []byte{0x30, 1}, 4, "line\nline", []string{"a@example.com", "b@example.com"}
+	e.AutoRenew, e.SuspendNotifications = ra.AutoRenew{On: true, Days: 30}, true
+	e.Trial = ra.RenewalTrial{
+		Next: time.UnixMilli(1_800_000_014_015).UTC(), Attempts: 2, Failure: &ra.Failure{Kind: problem.Unauthorized, Detail: "no", At: at(1_800_000_018)}, Done: true,
+	}
+	e.Locations = []ra.Location{{ID: 2, Name: "rack", Details: map[string]string{"b": "2", "a": "1"}}, {ID: 3, Name: "x"}}
+	e.LastLocation, e.RenewedManually, e.ReplaceReason = 5, at(1_800_000_019), "lost"
+	e.Content, e.Renews, e.Holder, e.Decliner = "00ee", true, "order", "user:3"
+	e.Approvals = []policy.Approval{{Content: "00ee", Approver: "user:2", At: at(1_800_000_026), Message: "yes"}}
+	e.KeyStored, e.KeyDestroyed = time.UnixMilli(1_800_000_027_028).UTC(), time.UnixMilli(1_800_000_029_030).UTC()
+	e.Imported, e.Authority, e.Agent = true, "Example CA", "uid:1"
+	e.Removed, e.Remover, e.RevokeFrom = at(1_800_000_023), "user:7", time.UnixMilli(1_800_000_024_025).UTC()
 	return a, o, z, c, e
+}
+
+// TestEveryFieldIsRecorded: a field that an enrollment is given must be in everyRecord, and so in its record.
+func TestEveryFieldIsRecorded(t *testing.T) {
+	_, _, _, _, e := everyRecord(t)
+	v := reflect.ValueOf(*e)
+	for i := range v.NumField() {
+		switch name := v.Type().Field(i).Name; name {
+		case "Version", "Key": // of the record itself; of a record of its own
+		default:
+			if v.Field(i).IsZero() {
+				t.Errorf("no test sees that the field %s comes back from the store", name)
+			}
+		}
+	}
 }
 
 // TestRecordsRoundTrip holds every record to giving back every field, and equal facts to equal bytes.

@@ -74,7 +74,7 @@ func TestReplacedForGood(t *testing.T) {
 	id := acme.CertificateID{Issuer: c.Issuer, Serial: c.Serial}
 	first := successor(t, db, c)
 	must(t, db.CreateOrder(ctx, first, nil))
-	if next, err := db.Replacement(ctx, c.Issuer, c.Serial); err != nil || next != 0 {
+	if next, err := db.Replacement(ctx, old); err != nil || next != 0 {
 		t.Errorf("replaced by %d, %v, before anything was issued", next, err)
 	}
 	second := successor(t, db, c) // made where the first looked invalid
@@ -85,7 +85,7 @@ func TestReplacedForGood(t *testing.T) {
 	i, in, err := begin(t, db, second)
 	must(t, err)
 	must(t, db.RecordCertificate(ctx, ca.Certificate{Intent: in, DER: []byte{1}, Issued: now()}, i))
-	if next, err := db.Replacement(ctx, c.Issuer, c.Serial); err != nil || next != i.Enrollment.ID {
+	if next, err := db.Replacement(ctx, old); err != nil || next != i.Enrollment.ID {
 		t.Errorf("replaced by %d, %v, want %d", next, err, i.Enrollment.ID)
 	}
 	e, err := db.Enrollment(ctx, i.Enrollment.ID)

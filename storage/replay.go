@@ -111,6 +111,8 @@ func (r *Replay) Apply(ctx context.Context, e audit.Event) error {
 		change = r.revoked
 	case audit.RenewalSuggested:
 		change = r.renewal
+	case audit.EnrollmentEdited, audit.EnrollmentRemoved:
+		change = r.details
 	case audit.AccountMade, audit.AccountEdited:
 		change = r.account
 	case audit.AuthzGivenUp:
@@ -120,14 +122,20 @@ func (r *Replay) Apply(ctx context.Context, e audit.Event) error {
 	case audit.Declined:
 		r.withdraw(e)
 		change = r.declined
+	case audit.Cancelled:
+		change = r.cancelled
 	case audit.OrgMade, audit.OrgEdited:
 		change = r.org
 	case audit.EABKeyMade, audit.EABKeyEdited:
 		change = r.eabKey
 	case audit.DomainChanged:
 		change = r.domain
+	case audit.KeyStored, audit.KeyDestroyed:
+		change = r.privateKey
 	case audit.PrincipalMade, audit.PrincipalEdited:
 		change = r.principal
+	case audit.Imported:
+		change = r.imported
 	default:
 		return nil
 	}
@@ -142,6 +150,7 @@ const maxGives = 20
 
 // give makes a change, and again on what is then there if another gateway has moved the same record meanwhile.
 func (r *Replay) give(ctx context.Context, e audit.Event, change func(context.Context, audit.Event) (bool, error)) error {
+	ctx = untold(ctx)
 	for attempt := 1; ; attempt++ {
 		changed, err := change(ctx, e)
 		switch {

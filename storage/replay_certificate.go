@@ -67,7 +67,7 @@ func (r *Replay) revoked(ctx context.Context, e audit.Event) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	next := ca.Revocation{At: e.At.UTC().Truncate(time.Second), Reason: ca.Reason(e.Reason), Actor: e.Actor}
+	next := ca.Revocation{At: e.At.UTC().Truncate(time.Second), Reason: ca.Reason(e.Reason), Actor: e.Actor, Comment: e.Detail}
 	if c == nil || c.State != ca.Issued {
 		if len(e.DER) == 0 {
 			return false, nil // written when every revoked certificate was in the same journal, which has said what became of it
