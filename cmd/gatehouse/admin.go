@@ -1,12 +1,12 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/hex"
 	"encoding/json"
 	"encoding/pem"
 	"fmt"
-	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -14,6 +14,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -21,6 +22,7 @@ import (
 	"github.com/gatehouse-ca/gatehouse/acme"
 	"github.com/gatehouse-ca/gatehouse/auth"
 	"github.com/gatehouse-ca/gatehouse/ca"
+	"github.com/gatehouse-ca/gatehouse/notify"
 	"github.com/gatehouse-ca/gatehouse/policy"
 	"github.com/gatehouse-ca/gatehouse/problem"
 	"github.com/gatehouse-ca/gatehouse/ra"
@@ -53,10 +55,14 @@ type admin struct {
 	principals  *auth.Principals
 	acme        *acme.Server
 	domains     *ra.Domains
+	mails       *ra.MailQueue
+	mailServer  func() notify.ServerStatus
+	sendsMail   bool
 
 	profiles       map[string]*policy.Profile // that are configured
 	defaultProfile string
 	nameRules      func(auth.OrgID) []policy.NameRules
+	chain          func(issuer string) []byte // PEM; nil if there is no such issuer
 
 	organisations *auth.Directory
 	publicURL     string // for people who are told where something is
@@ -87,22 +93,50 @@ type adminRoute struct {
 	handle  func(a *admin, caller auth.Caller, r *http.Request) (any, error)
 }
 
+// maxBody is the most octets that a request's body may have.
+func (r adminRoute) maxBody() int64 {
+	switch r.pattern {
+	case "POST /imports":
+		return maxImportBody
+	case "POST /requests", "POST /enrollments/{id}/renew", "POST /enrollments/{id}/replace": // a CSR of the largest size
+		return 1 << 17
+	default:
+		return 1 << 16
+	}
+}
+
 // adminRoutes is the socket in one screen. matrix_test.go tries each of them with callers who are no operators.
 func adminRoutes() []adminRoute {
 	return []adminRoute{
 		{"GET /enrollments", (*admin).list},
 		{"GET /enrollments/{id}", (*admin).get},
 		{"GET /serials/{serial}", (*admin).bySerial},
+		{"POST /imports", (*admin).importAll},
 		{"POST /serials/{serial}/revoke", (*admin).revoke},
+		{"POST /enrollments/{id}", (*admin).certUpdate},
+		{"POST /enrollments/{id}/renew", (*admin).certRenew},
+		{"POST /enrollments/{id}/renewed", (*admin).certRenewed},
+		{"POST /enrollments/{id}/replace", (*admin).certReplace},
+		{"POST /enrollments/{id}/revoke", (*admin).certRevoke},
+		{"POST /enrollments/{id}/revoked", (*admin).certRevoked},
+		{"POST /enrollments/{id}/remove", (*admin).certRemove},
+		{"GET /enrollments/{id}/lineage", (*admin).certLineage},
+		{"POST /enrollments/{id}/locations", (*admin).locationPut},
+		{"GET /enrollments/{id}/locations/{location}", (*admin).locationGet},
+		{"POST /enrollments/{id}/locations/{location}", (*admin).locationPut},
+		{"POST /enrollments/{id}/locations/{location}/remove", (*admin).locationRemove},
 		{"POST /serials/{serial}/renew-now", (*admin).renewSerial},
 		{"POST /enrollments/{id}/renew-now", (*admin).renewEnrollment},
 		{"POST /renewals", (*admin).renewMany},
 		{"GET /authorizations", (*admin).authzList},
 		{"GET /authorizations/one", (*admin).authzGet},
 		{"GET /requests", (*admin).requestList},
+		{"POST /requests", (*admin).requestNew},
 		{"GET /requests/{id}", (*admin).requestGet},
 		{"POST /requests/{id}/approve", (*admin).requestApprove},
 		{"POST /requests/{id}/decline", (*admin).requestDecline},
+		{"POST /requests/{id}/validate", (*admin).requestValidate},
+		{"POST /requests/{id}/cancel", (*admin).requestCancel},
 		{"GET /organisations", (*admin).orgList},
 		{"POST /organisations", (*admin).orgAdd},
 		{"GET /organisations/{slug}", (*admin).orgGet},
@@ -126,7 +160,16 @@ func adminRoutes() []adminRoute {
 		{"GET /domains", (*admin).domainList},
 		{"POST /domains", (*admin).domainAdd},
 		{"GET /domains/{domain}", (*admin).domainGet},
+		{"GET /domains/{domain}/addresses", (*admin).domainAddresses},
 		{"POST /domains/{domain}/{verb}", (*admin).domainEdit},
+		{"GET /enrollments/{id}/key", (*admin).storedKeyGet},
+		{"POST /enrollments/{id}/key", (*admin).storedKeyUpload},
+		{"POST /enrollments/{id}/key/link", (*admin).storedKeyLink},
+		{"POST /enrollments/{id}/key/destroy", (*admin).storedKeyDestroy},
+		{"GET /mails", (*admin).mailList},
+		{"GET /mails/{id}", (*admin).mailGet},
+		{"POST /mails/{id}/retry", (*admin).mailRetry},
+		{"POST /mails/{id}/cancel", (*admin).mailCancel},
 		{"GET /seal", (*admin).sealList},
 		{"POST /seal/rewrap", (*admin).sealRewrap},
 	}
@@ -136,10 +179,13 @@ func adminRoutes() []adminRoute {
 func (d *operatorDoor) server() *http.Server {
 	mux := http.NewServeMux()
 	for _, r := range adminRoutes() {
-		mux.HandleFunc(r.pattern, d.serve(r.handle))
+		mux.Handle(r.pattern, http.MaxBytesHandler(d.serve(r.handle), r.maxBody()))
 	}
+	mux.HandleFunc("/", d.serve(func(_ *admin, _ auth.Caller, r *http.Request) (any, error) {
+		return nil, problem.New(problem.NotFound, "the gateway has no %s %s; are gateway and command of one version?", r.Method, r.URL.Path)
+	}))
 	return &http.Server{
-		Handler: http.MaxBytesHandler(mux, 1<<16), ReadTimeout: 10 * time.Second, WriteTimeout: 30 * time.Second,
+		Handler: mux, ReadTimeout: 10 * time.Second, WriteTimeout: 30 * time.Second,
 		ConnContext: func(ctx context.Context, c net.Conn) context.Context {
 			return context.WithValue(ctx, peerKey{}, peer(c))
 		},
@@ -202,8 +248,8 @@ func (d *operatorDoor) as(caller auth.Caller, handle func(a *admin, caller auth.
 		return nil, err
 	}
 	return handle(&admin{
-		registrar: c.registrar, certificate: c.db.Certificate, now: c.clock.Now, tenants: c.tenants, external: c.external, principals: c.principals, acme: c.acme, domains: c.domains, organisations: c.organisations, publicURL: c.settings.publicURLs[0],
-		profiles: c.settings.profiles, defaultProfile: c.settings.defaultProfile, nameRules: c.nameRules,
+		registrar: c.registrar, certificate: c.db.Certificate, now: c.clock.Now, tenants: c.tenants, external: c.external, principals: c.principals, acme: c.acme, domains: c.domains, mails: c.mails, mailServer: c.courier.Server, sendsMail: c.settings.sendsMail(), organisations: c.organisations, publicURL: c.settings.publicURLs[0],
+		profiles: c.settings.profiles, defaultProfile: c.settings.defaultProfile, nameRules: c.nameRules, chain: c.chain,
 	}, caller, r)
 }
 
@@ -231,39 +277,47 @@ func adminStatus(k problem.Kind) int {
 
 // enrollmentView is an enrollment as the operator's commands show it.
 type enrollmentView struct {
-	ID          int64           `json:"id"`
-	Org         int32           `json:"org"`
-	Door        string          `json:"door"`
-	Requester   string          `json:"requester"`
-	Profile     string          `json:"profile"`
-	Names       []string        `json:"names"`
-	Status      string          `json:"status"`
-	Created     time.Time       `json:"created"`
-	Issuer      string          `json:"issuer,omitempty"`
-	Serial      string          `json:"serial,omitempty"`
-	NotBefore   time.Time       `json:"notBefore,omitzero"`
-	NotAfter    time.Time       `json:"notAfter,omitzero"`
-	Fingerprint string          `json:"sha256,omitempty"`
-	Revocation  *revocationView `json:"revocation,omitempty"`
-	Renewal     *renewalView    `json:"renewal,omitempty"` // with one enrollment alone, not in lists
-	Failure     string          `json:"failure,omitempty"`
-	Replaces    int64           `json:"replaces,omitempty"`
-	ReplacedBy  int64           `json:"replacedBy,omitempty"` // with one enrollment alone, not in lists
-	PEM         string          `json:"pem,omitempty"`
+	ID           int64           `json:"id"`
+	Org          int32           `json:"org"`
+	Door         string          `json:"door"`
+	Requester    string          `json:"requester"`
+	Profile      string          `json:"profile"`
+	Names        []string        `json:"names"`
+	Status       string          `json:"status"`
+	Created      time.Time       `json:"created"`
+	Issuer       string          `json:"issuer,omitempty"`
+	Serial       string          `json:"serial,omitempty"`
+	NotBefore    time.Time       `json:"notBefore,omitzero"`
+	NotAfter     time.Time       `json:"notAfter,omitzero"`
+	Fingerprint  string          `json:"sha256,omitempty"`
+	Revocation   *revocationView `json:"revocation,omitempty"`
+	Renewal      *renewalView    `json:"renewal,omitempty"` // with one enrollment alone, not in lists
+	Failure      string          `json:"failure,omitempty"`
+	Replaces     int64           `json:"replaces,omitempty"`
+	ReplacedBy   int64           `json:"replacedBy,omitempty"`  // with one enrollment alone, not in lists
+	KeyStored    time.Time       `json:"keyStored,omitzero"`    // since when its private key is kept here
+	KeyDestroyed time.Time       `json:"keyDestroyed,omitzero"` // when the last one that was kept was destroyed
+	detailsView
+	PEM      string `json:"pem,omitempty"`
+	Chain    string `json:"chain,omitempty"`    // PEM, the issuing CA first; with PEM
+	Imported bool   `json:"imported,omitempty"` // issued elsewhere; Issuer is a distinguished name
+	Agent    string `json:"agent,omitempty"`    // the operator who asked in the requester's name
 }
 
 type revocationView struct {
-	At     time.Time `json:"at"`
-	Reason int       `json:"reason"`
-	Actor  string    `json:"actor"`
+	At      time.Time `json:"at"`
+	Reason  int       `json:"reason"`
+	Actor   string    `json:"actor"`
+	Comment string    `json:"comment,omitempty"`
 }
 
 func (a *admin) view(e *ra.Enrollment) enrollmentView {
 	v := enrollmentView{
 		ID: int64(e.ID), Org: int32(e.Org), Door: string(e.Door), Requester: e.Requester, Profile: e.Profile, Names: []string{},
-		Status: string(e.Status(a.now())), Created: e.Created, Issuer: e.Issuer, Serial: string(e.Serial),
-		NotBefore: e.NotBefore, NotAfter: e.NotAfter, Replaces: int64(e.Replaces),
+		Status: string(e.Status(a.now())), Created: e.Created, Issuer: shownIssuer(e), Serial: string(e.Serial), Imported: e.Imported, Agent: e.Agent,
+		NotBefore: e.NotBefore, NotAfter: e.NotAfter, Replaces: int64(e.Replaces), detailsView: viewDetails(e),
 	}
+	v.KeyStored, v.KeyDestroyed = e.KeyStored, e.KeyDestroyed
 	for _, n := range e.Names {
 		v.Names = append(v.Names, n.Value())
 	}
@@ -271,7 +325,7 @@ func (a *admin) view(e *ra.Enrollment) enrollmentView {
 		v.Fingerprint = hex.EncodeToString(e.Fingerprint[:])
 	}
 	if r := e.Revocation; r != nil {
-		v.Revocation = &revocationView{At: r.At, Reason: int(r.Reason), Actor: r.Actor}
+		v.Revocation = &revocationView{At: r.At, Reason: int(r.Reason), Actor: r.Actor, Comment: r.Comment}
 	}
 	if e.Failure != nil {
 		v.Failure = e.Failure.Detail
@@ -376,11 +430,14 @@ func (a *admin) one(caller auth.Caller, r *http.Request) (*ra.Enrollment, error)
 	issuer := r.URL.Query().Get("issuer")
 	var chosen *ra.Enrollment
 	for _, e := range found {
-		if issuer != "" && e.Issuer != issuer {
+		if issuer != "" && shownIssuer(e) != issuer {
 			continue
 		}
+		if chosen != nil && shownIssuer(chosen) == shownIssuer(e) {
+			return nil, problem.New(problem.Conflict, "enrollments %d and %d have both imported the certificate with serial %s; name one by its number", chosen.ID, e.ID, serial)
+		}
 		if chosen != nil {
-			return nil, problem.New(problem.Conflict, "issuers %s and %s have both used serial %s; name one with --issuer", chosen.Issuer, e.Issuer, serial)
+			return nil, problem.New(problem.Conflict, "issuers %s and %s have both used serial %s; name one with --issuer", shownIssuer(chosen), shownIssuer(e), serial)
 		}
 		chosen = e
 	}
@@ -396,31 +453,53 @@ func (a *admin) whole(ctx context.Context, e *ra.Enrollment) (any, error) {
 	if e.Issued.IsZero() {
 		return v, nil
 	}
-	c, err := a.certificate(ctx, e.Issuer, e.Serial)
-	if err != nil {
-		return nil, err
-	}
 	next, err := a.registrar.ReplacedBy(ctx, e)
 	if err != nil {
 		return nil, err
 	}
-	v.ReplacedBy, v.Renewal = int64(next), viewRenewal(c.Renewal)
-	v.PEM = string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: c.DER}))
+	v.ReplacedBy = int64(next)
+	if e.Imported {
+		der, issuers, err := a.registrar.ImportedCertificate(ctx, e)
+		if err != nil {
+			return nil, err
+		}
+		v.PEM, v.Chain = certificatesPEM(der), certificatesPEM(issuers...)
+		return v, nil
+	}
+	c, err := a.certificate(ctx, e.Issuer, e.Serial)
+	if err != nil {
+		return nil, err
+	}
+	v.Renewal = viewRenewal(c.Renewal)
+	v.PEM, v.Chain = certificatesPEM(c.DER), string(a.chain(e.Issuer))
 	return v, nil
 }
 
-func (a *admin) revoke(caller auth.Caller, r *http.Request) (any, error) {
-	var body struct {
-		Reason int `json:"reason"`
+// certificatesPEM writes certificates one after the other.
+func certificatesPEM(ders ...[]byte) string {
+	var out strings.Builder
+	for _, der := range ders {
+		out.Write(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}))
 	}
-	if err := json.NewDecoder(r.Body).Decode(&body); err != nil && err != io.EOF {
-		return nil, problem.New(problem.Malformed, "the body is not {\"reason\": number}")
+	return out.String()
+}
+
+// shownIssuer is an issuer of the configuration, or the distinguished name of who issued what was imported.
+func shownIssuer(e *ra.Enrollment) string { return cmp.Or(e.Issuer, e.Authority) }
+
+func (a *admin) revoke(caller auth.Caller, r *http.Request) (any, error) {
+	var body revocationWord
+	if err := readBody(r, &body); err != nil {
+		return nil, err
 	}
 	e, err := a.one(caller, r)
 	if err != nil {
 		return nil, err
 	}
-	err = a.registrar.Revoke(r.Context(), caller, ra.Revocation{Issuer: e.Issuer, Serial: e.Serial, Reason: ca.Reason(body.Reason)})
+	if e.Imported {
+		return nil, problem.New(problem.Conflict, "certificate %s was imported; it is revoked where it was issued, by %s", e.Serial, e.Authority)
+	}
+	err = a.registrar.Revoke(r.Context(), caller, ra.Revocation{Issuer: e.Issuer, Serial: e.Serial, Reason: ca.Reason(body.Reason), Comment: body.Comment})
 	if err != nil {
 		return nil, err
 	}

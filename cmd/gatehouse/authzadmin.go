@@ -8,6 +8,7 @@ import (
 
 	"github.com/gatehouse-ca/gatehouse/acme"
 	"github.com/gatehouse-ca/gatehouse/auth"
+	"github.com/gatehouse-ca/gatehouse/policy"
 	"github.com/gatehouse-ca/gatehouse/problem"
 )
 
@@ -26,7 +27,8 @@ type authzView struct {
 	Expires      time.Time       `json:"expires"`
 	Deactivated  time.Time       `json:"deactivated,omitzero"`
 	Challenges   []challengeView `json:"challenges"`
-	Domain       *domainProof    `json:"domain,omitempty"` // the proof that it was born valid by
+	Domain       *domainProof    `json:"domain,omitempty"`      // the proof that it was born valid by
+	NotRequired  string          `json:"notRequired,omitempty"` // why it was born valid without one
 }
 
 // domainProof is the proof of a domain, and whose it is.
@@ -89,7 +91,11 @@ func (a *admin) viewAuthz(z *acme.Authorization) authzView {
 	if org, ok := a.organisations.ByID(z.Org); ok {
 		v.Organisation = org.Slug
 	}
-	if p := z.Domain; p != nil {
+	switch p := z.Given; {
+	case p == nil:
+	case p.Method == policy.NotRequired:
+		v.NotRequired = p.Seen
+	default:
 		v.Domain = &domainProof{
 			Domain: p.Identifier.Value(), Owner: a.slug(auth.OrgID(p.Owner)), Method: string(p.Method),
 			provenView: provenView{At: p.At, Until: z.Expires, Seen: p.Seen, Secure: p.Secure},

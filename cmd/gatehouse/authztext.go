@@ -74,6 +74,10 @@ func describeAuthz(b *strings.Builder, v authzView) {
 		p.line(0, "valid by the domain %s of %s: validated by %s at %s", d.Domain, d.Owner, d.Method, utc(d.At))
 		p.line(1, "seen: %s", d.Seen)
 	}
+	if v.NotRequired != "" {
+		p.line(0, "")
+		p.line(0, "valid from the beginning: %s", v.NotRequired)
+	}
 	for _, c := range v.Challenges {
 		p.challenge(c)
 	}

@@ -14,16 +14,25 @@ import (
 
 // certCmd holds the commands about certificates.
 type certCmd struct {
-	List   certListCmd   `cmd:"" help:"List enrollments, newest first."`
-	Show   certShowCmd   `cmd:"" help:"Show one enrollment with its certificate."`
-	Revoke certRevokeCmd `cmd:"" help:"Revoke a certificate."`
-	Renew  certRenewCmd  `cmd:"" name:"renew-now" help:"Tell ACME clients to renew certificates now, or by a time (RFC 9773)."`
+	List     certListCmd         `cmd:"" help:"List enrollments, newest first."`
+	Show     certShowCmd         `cmd:"" help:"Show one enrollment with its certificate."`
+	Export   certExportCmd       `cmd:"" help:"Write a certificate, with or without its issuers', in a format that other programs read."`
+	Import   certImportCmd       `cmd:"" help:"Bring certificates that were issued elsewhere into the inventory."`
+	Revoke   certRevokeCmd       `cmd:"" help:"Revoke a certificate."`
+	Renew    certRenewRequestCmd `cmd:"" help:"Ask for a certificate in place of one that ends, or mark it as renewed."`
+	Replace  certReplaceCmd      `cmd:"" help:"Ask for another certificate in place of one: for another key, or other names."`
+	Update   certUpdateCmd       `cmd:"" help:"Change what goes with an enrollment: comments, custom fields, whether it renews itself."`
+	Remove   certRemoveCmd       `cmd:"" help:"Take an enrollment out of all lists, and destroy the private key that is kept of it."`
+	Lineage  certLineageCmd      `cmd:"" help:"List the enrollments that took one another's place."`
+	Location certLocationCmd     `cmd:"" help:"The places where a certificate is used."`
+	Key      certKeyCmd          `cmd:"" help:"Private keys that are kept here: show, download by a link, upload, destroy."`
+	RenewNow certRenewCmd        `cmd:"" name:"renew-now" help:"Tell ACME clients to renew certificates now, or by a time (RFC 9773)."`
 }
 
 type certListCmd struct {
 	adminFlags
 	Org       int32  `help:"Organisation's number; needed with a filter where there are several." default:"0"`
-	Status    string `help:"requested, issued, expired, revoked, failed, awaiting approval, approved or declined."`
+	Status    string `help:"requested, issued, expired, revoked, failed, awaiting approval, approved, declined or pending validation."`
 	Profile   string `help:"Issued under this profile."`
 	Requester string `help:"Asked for by this principal, such as acme:… or uid:0."`
 	Name      string `help:"With exactly this name."`
@@ -147,11 +156,14 @@ func (c *certShowCmd) Run(ctx context.Context, s streams) error {
 }
 
 // which is the path of an enrollment: decimal of up to ten digits is its number, anything else a serial.
-func which(text, issuer string) string {
+func which(text, issuer string) string { return whichVerb(text, issuer, "") }
+
+// whichVerb is the path of what is done to one.
+func whichVerb(text, issuer, verb string) string {
 	if n, err := strconv.ParseInt(text, 10, 64); err == nil && n < 1<<31 {
-		return "/enrollments/" + text
+		return "/enrollments/" + text + verb
 	}
-	return serialPath(text, issuer, "")
+	return serialPath(text, issuer, verb)
 }
 
 func serialPath(serial, issuer, verb string) string {
@@ -173,7 +185,12 @@ func show(out io.Writer, e enrollmentView) error {
 	row("status", e.Status)
 	row("names", strings.Join(e.Names, ", "))
 	row("organisation", strconv.Itoa(int(e.Org)))
-	row("requested by", e.Requester+" ("+e.Door+")")
+	by := "requested by"
+	if e.Imported {
+		by = "imported by"
+	}
+	row(by, e.Requester+" ("+e.Door+")")
+	row("asked for by", e.Agent)
 	row("profile", e.Profile)
 	row("issuer", e.Issuer)
 	row("serial", e.Serial)
@@ -184,8 +201,16 @@ func show(out io.Writer, e enrollmentView) error {
 	row("renewal", e.Renewal.row())
 	row("replaces", enrollmentNumber(e.Replaces))
 	row("replaced by", enrollmentNumber(e.ReplacedBy))
+	switch {
+	case !e.KeyStored.IsZero():
+		row("private key", "kept here since "+day(e.KeyStored)+" UTC")
+	case !e.KeyDestroyed.IsZero():
+		row("private key", "destroyed at "+day(e.KeyDestroyed)+" UTC")
+	}
+	e.detailsView.rows(row)
 	if r := e.Revocation; r != nil {
 		row("revoked", fmt.Sprintf("%s UTC, reason %s, by %s", day(r.At), reasonName(r.Reason), r.Actor))
+		row("revoked because", r.Comment)
 	}
 	row("failure", e.Failure)
 	if err := w.Flush(); err != nil {
@@ -219,9 +244,14 @@ func reasonName(n int) string {
 
 type certRevokeCmd struct {
 	adminFlags
-	Issuer string `help:"Issuer, where two have used one serial number."`
-	Reason string `help:"unspecified, keyCompromise, affiliationChanged, superseded, cessationOfOperation or privilegeWithdrawn (RFC 5280, 5.3.1)." default:"unspecified"`
-	Serial string `arg:"" help:"The certificate's serial in hex."`
+	Issuer  string `help:"Issuer, where two have used one serial number."`
+	Reason  string `help:"unspecified, keyCompromise, affiliationChanged, superseded, cessationOfOperation or privilegeWithdrawn (RFC 5280, 5.3.1)." default:"unspecified"`
+	Comment string `help:"A line for the record." placeholder:"TEXT"`
+
+	Elsewhere bool   `help:"Record that an imported certificate was revoked by whoever issued it."`
+	At        string `help:"With --elsewhere: when, as 2027-01-31 or RFC 3339. Without it: now." placeholder:"TIME"`
+
+	Which string `arg:"" help:"Enrollment number, or the certificate's serial in hex."`
 }
 
 func (c *certRevokeCmd) Run(ctx context.Context, s streams) error {
@@ -234,8 +264,14 @@ func (c *certRevokeCmd) Run(ctx context.Context, s streams) error {
 		slices.Sort(names)
 		return fmt.Errorf("reason %q is not known; give one of %s", c.Reason, strings.Join(names, ", "))
 	}
+	if c.Elsewhere {
+		return c.mark(ctx, s, reason)
+	}
+	if c.At != "" {
+		return fmt.Errorf("--at goes with --elsewhere; a revocation here is from now on")
+	}
 	var e enrollmentView
-	err := c.call(ctx, "POST", serialPath(c.Serial, c.Issuer, "/revoke"), map[string]int{"reason": reason}, &e)
+	err := c.call(ctx, "POST", whichVerb(c.Which, c.Issuer, "/revoke"), revocationWord{Reason: reason, Comment: c.Comment}, &e)
 	if err != nil {
 		return err
 	}

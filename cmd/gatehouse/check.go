@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/gatehouse-ca/gatehouse/internal/web"
+	"github.com/gatehouse-ca/gatehouse/policy"
 )
 
 // checkCmd says, a line each, whether a gateway with this configuration would work here.
@@ -49,6 +50,7 @@ func (c *checkCmd) Run(ctx context.Context, s streams) error {
 		results = append(results, checkPorts(settings)...)
 	}
 	results = append(results, checkResolvers(ctx, settings)...)
+	results = append(results, checkMail(ctx, settings)...)
 	results = append(results, checkReached(ctx, settings, serving)...)
 	if c.JSON {
 		err = writeJSON(s.out, results)
@@ -101,12 +103,18 @@ func checkProfiles(s *settings) []checkResult {
 	var out []checkResult
 	for _, name := range slices.Sorted(maps.Keys(s.profiles)) {
 		p := s.profiles[name]
-		r := checkResult{"profile " + name, true, fmt.Sprintf("issues for %s", p.Validity())}
+		longest := slices.Max(append(p.Terms(time.Now()), p.Validity()))
+		r := checkResult{"profile " + name, true, fmt.Sprintf("issues for %s", longest)}
 		switch end := ends[p.Issuer()]; {
-		case time.Now().Add(p.Validity()).After(end):
-			r.OK, r.Detail = false, fmt.Sprintf("its certificates would outlive the issuer %s, which ends at %s, and are refused; renew the issuer or shorten validity", p.Issuer(), day(end))
+		case time.Now().Add(longest).After(end):
+			r.OK, r.Detail = false, fmt.Sprintf("its certificates would outlive the issuer %s, which ends at %s, and are refused; renew the issuer or shorten validity and terms", p.Issuer(), day(end))
 		case p.Public():
 			r.OK, r.Detail = false, "mode is public, but this version validates from one place alone and not from further perspectives: it must not serve public trust"
+			if p.DelegatedDomains() {
+				r.Detail += "; validations of domains by e-mail count under it until " + day(policy.EmailEnds())
+			}
+		case p.Requirement() == policy.NoValidation:
+			r.Detail += "; WARNING: dcv is none, so whoever may use it gets certificates for the names in its allow_names, without any validation"
 		}
 		out = append(out, r)
 	}

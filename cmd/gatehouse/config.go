@@ -54,18 +54,32 @@ type fileConfig struct {
 	Organisations []orgConfig              `yaml:"organisations"`
 	Issuers       map[string]issuerConfig  `yaml:"issuers"`
 	Profiles      map[string]profileConfig `yaml:"profiles"`
+	// CustomFields are what organisations want to know of each certificate beside what is in it; profiles refer to them by name.
+	CustomFields []customFieldConfig `yaml:"custom_fields"`
 	// Domains says how domains of organisations are validated.
 	Domains domainsConfig `yaml:"domains"`
 	// CAAIdentities are the names by which CAA records mean this gateway, as in
 	//   example.com. CAA 0 issue "ca.example.com"
 	// They are needed as soon as a profile asks for CAA, and are shown in the ACME directory.
-	CAAIdentities []string         `yaml:"caa_identities"`
-	ACME          acmeConfig       `yaml:"acme"`
-	Seal          *sealConfig      `yaml:"seal"`
-	Validation    validationConfig `yaml:"validation"`
-	CRL           crlConfig        `yaml:"crl"`
+	CAAIdentities []string    `yaml:"caa_identities"`
+	ACME          acmeConfig  `yaml:"acme"`
+	Seal          *sealConfig `yaml:"seal"`
+	// PrivateKeys is about those that are made and kept here.
+	PrivateKeys privateKeysConfig `yaml:"private_keys"`
+	Validation  validationConfig  `yaml:"validation"`
+	CRL         crlConfig         `yaml:"crl"`
+	// Mail is the server that takes the gateway's mail, and Notify says who is told of what (docs/mail.md).
+	Mail   *mailConfig    `yaml:"mail"`
+	Notify []notifyConfig `yaml:"notify"`
 	// Limits bound what clients may ask of the ACME door; docs/limits.md has the defaults.
 	Limits limitsConfig `yaml:"limits"`
+	// RequestValidation is how requests by doors other than ACME are validated one by one.
+	RequestValidation requestValidationConfig `yaml:"request_validation"`
+	// WaitingRequests bounds how many requests may wait for approval.
+	WaitingRequests waitingConfig `yaml:"waiting_requests"`
+	// RevokeReplaced is how long after its successor was issued a certificate that was replaced is revoked as superseded, 1s to
+	// 365d. A renewal revokes nothing. Absent: it is not revoked.
+	RevokeReplaced duration `yaml:"revoke_replaced"`
 
 	source *source // where the words stand, for errors found later
 }
@@ -183,6 +197,7 @@ type profileConfig struct {
 	Issuer         string        `yaml:"issuer"` // a name under issuers
 	Mode           string        `yaml:"mode"`   // private (default) or public
 	Validity       duration      `yaml:"validity"`
+	Terms          []duration    `yaml:"terms"` // validities that a request may choose from, in whole days; absent: validity alone
 	Backdate       duration      `yaml:"backdate"`
 	Requested      string        `yaml:"requested_validity"` // refuse (default) or clamp
 	KeyTypes       []string      `yaml:"key_types"`
@@ -198,6 +213,7 @@ type profileConfig struct {
 	Subject        subjectConfig `yaml:"subject"`
 	SubjectFromCSR []string      `yaml:"subject_from_csr"`
 	Lint           string        `yaml:"lint"`
+	DCV            string        `yaml:"dcv"` // request (default), domain or none
 	DCVMethods     []string      `yaml:"dcv_methods"`
 	ProofLifetime  duration      `yaml:"proof_lifetime"`
 	// Proofs of domains that an organisation owns, or that are delegated to it, stand for a validation (docs/domains.md).
@@ -206,8 +222,10 @@ type profileConfig struct {
 	PrivateRanges       []string    `yaml:"private_ranges"`        // CIDR
 	CAA                 string      `yaml:"caa"`                   // off (default in private mode) or on
 	CAALifetime         duration    `yaml:"caa_lifetime"`
-	DNSSEC              string      `yaml:"dnssec"` // off (default in private mode), opportunistic or require
+	DNSSEC              string      `yaml:"dnssec"`           // off (default in private mode), opportunistic or require
+	MandatoryFields     []string    `yaml:"mandatory_fields"` // names of custom fields that each request must have, but for ACME
 	Quota               quotaConfig `yaml:"quota"`
+	ServerKeys          string      `yaml:"server_keys"` // off (default) or on: private keys are made and kept here (docs/keys.md)
 	Approvals           approvals   `yaml:"approvals"`
 }
 

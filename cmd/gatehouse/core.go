@@ -16,9 +16,11 @@ import (
 	"github.com/gatehouse-ca/gatehouse/audit"
 	"github.com/gatehouse-ca/gatehouse/auth"
 	"github.com/gatehouse-ca/gatehouse/ca"
+	"github.com/gatehouse-ca/gatehouse/console"
 	"github.com/gatehouse-ca/gatehouse/dcv"
 	"github.com/gatehouse-ca/gatehouse/internal/web"
 	"github.com/gatehouse-ca/gatehouse/internal/work"
+	"github.com/gatehouse-ca/gatehouse/notify"
 	"github.com/gatehouse-ca/gatehouse/policy"
 	"github.com/gatehouse-ca/gatehouse/problem"
 	"github.com/gatehouse-ca/gatehouse/publish"
@@ -27,7 +29,12 @@ import (
 	"github.com/gatehouse-ca/gatehouse/storage/redis"
 )
 
-const sweepEvery = 5 * time.Second
+const (
+	sweepEvery = 5 * time.Second
+	// upkeepEvery and forgetEvery are for what is due by the day: of each, a turn takes 50 enrollments.
+	upkeepEvery = 15 * time.Second
+	forgetEvery = 5 * time.Minute
+)
 
 // core is everything of a gateway that stands on its store: what is opened at the start, and opened anew when the store
 // went back. Its parts start in the order of its fields and stop in the reverse order.
@@ -42,6 +49,8 @@ type core struct {
 	authority *ca.Authority
 	registrar *ra.Registrar
 	domains   *ra.Domains
+	courier   *notify.Courier
+	mails     *ra.MailQueue
 	validator *dcv.Validator
 	acme      *acme.Server
 	publisher *publish.Publisher
@@ -135,7 +144,9 @@ func (c *core) openStore(ctx context.Context, deployment string) (err error) {
 	if s.wrapEngine != nil {
 		c.engine = s.wrapEngine(c.engine)
 	}
-	c.db, err = storage.Open(ctx, storage.Config{Engine: c.engine, Issuers: s.issuerNames(), Log: s.log, Deployment: deployment})
+	c.db, err = storage.Open(ctx, storage.Config{
+		Engine: c.engine, Issuers: s.issuerNames(), Log: s.log, Deployment: deployment, Receives: notify.Receives(c.rules()), Recorded: c.recorded,
+	})
 	if errors.Is(err, storage.ErrForeign) {
 		return fmt.Errorf("%w; the data folder %s remembers that one. Configure the store that belongs to the folder. If it is this one, and it was emptied and then begun anew by a gateway with a new data folder: stop that gateway, empty the store, and start this one first; its journal fills it", err, s.folder)
 	}
@@ -179,11 +190,25 @@ func (c *core) openIssuance(ctx context.Context) error {
 		return err
 	}
 	c.openDomains()
+	if err := c.domains.Settle(ctx, true); err != nil {
+		return fmt.Errorf("telling the journal of changes of domains that the store has: %w", err)
+	}
 	profiles, allowed := s.issuable(c.organisations.Allowed)
 	c.registrar = ra.New(ra.Config{
 		Store: c.db, Authority: c.authority, Certificate: c.db.Certificate, Profiles: profiles, Allowed: allowed, Domains: c.domains, NameRules: c.nameRules, Now: c.clock.Now, Log: s.log,
-		May: c.organisations.May, MayDecide: c.mayDecide, Journal: c.journal,
+		May: c.organisations.May, MayDecide: c.mayDecide, Journal: c.journal, WaitingBounds: c.waitingBounds,
+		Validation: c.requestValidationIn(),
+		Escrow:     c.escrow(), RevokeReplaced: s.revokeReplaced,
 	})
+	if err := c.checkSealedKeys(ctx); err != nil {
+		return err
+	}
+	if err := c.openMail(); err != nil {
+		return err
+	}
+	if err := c.registrar.SettleImports(ctx); err != nil {
+		return err
+	}
 	if err := c.openPublisher(); err != nil {
 		return err
 	}
@@ -205,6 +230,12 @@ func (c *core) mayDecide(caller auth.Caller, role policy.ApproverRole, org auth.
 	default:
 		return problem.New(problem.Unauthorized, "the role %q decides nothing", role)
 	}
+}
+
+// waitingBounds are how many requests of an organisation may wait for people.
+func (c *core) waitingBounds(id auth.OrgID) ra.WaitingBounds {
+	org, _ := c.organisations.ByID(id)
+	return c.settings.waiting.of(org)
 }
 
 // publishConfig is what publishing is configured with.
@@ -261,8 +292,13 @@ func (c *core) openDoors(ctx context.Context) error {
 	})
 	mux := http.NewServeMux()
 	mux.Handle("/acme/", c.acme)
+	pages, failed := c.openConsole()
+	mux.Handle(console.EmailPath, pages)
+	downloads, err2 := c.openDownloads()
+	mux.Handle(console.DownloadPath, downloads)
+	failed = errors.Join(failed, err2)
 	c.doors = mux
-	return err
+	return errors.Join(err, failed)
 }
 
 // chain is the PEM that follows a certificate of an issuer, nil if there is no such issuer.
@@ -303,8 +339,13 @@ func (c *core) start() {
 		c.work.Every("own certificate", ownTLSEvery, func(ctx context.Context) error { return c.ownTLS.look(ctx, c.registrar) })
 	}
 	c.work.Every("unjournaled changes", time.Minute, func(ctx context.Context) error { return c.settler.Settle(ctx, false) })
+	c.work.Every(notify.Sweep, sweepEvery, c.courier.Sweep)
 	c.work.Every("domains", sweepEvery, c.domains.Sweep)
+	c.work.Every("private keys", time.Minute, c.registrar.SweepKeys)
 	c.work.Every("enrollments", sweepEvery, c.registrar.Sweep)
+	c.work.Every("request validations", sweepEvery, c.registrar.SweepValidations)
+	c.work.Every("renewals and replacements", upkeepEvery, c.registrar.Upkeep)
+	c.work.Every("removed enrollments", forgetEvery, c.registrar.ForgetRemoved)
 	c.work.Every("intents", time.Minute, func(ctx context.Context) error {
 		_, err := c.authority.SweepIntents(ctx, ca.SweepAge)
 		return err

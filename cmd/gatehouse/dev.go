@@ -32,7 +32,9 @@ type devFlags struct {
 	DCVMethods  string `group:"Throw-away gateway" name:"dcv-methods" placeholder:"METHOD,…" help:"Validation methods to offer (http-01,dns-01,tls-alpn-01)."`
 	Resolver    string `group:"Throw-away gateway" help:"DNS server, host:port. Without it every name is 127.0.0.1, and records can be added by dynamic update (RFC 2136, nsupdate) at the address that is printed."`
 	Approvals   int    `group:"Throw-away gateway" help:"How many people must approve each certificate, as gatehouse request does it (0)."`
+	Quota       int    `group:"Throw-away gateway" help:"How many certificates may be held at a time (any number)."`
 	Domains     bool   `group:"Throw-away gateway" name:"delegated-domains" help:"Let the proofs of domains, as gatehouse domain makes them, stand for validations."`
+	ServerKeys  bool   `group:"Throw-away gateway" name:"server-keys" help:"Let private keys be made and kept here."`
 	PlainHTTP   bool   `group:"Throw-away gateway" name:"plain-http" help:"Serve the doors without TLS."`
 
 	PublicURL string `group:"Throw-away gateway" name:"public-url" help:"URL by which clients reach the doors, if that is not --listen: of a balancer, for example."`
@@ -131,7 +133,7 @@ func devSettings(folder string, f devFlags, h *testca.Hierarchy, resolver string
 	profile, err := policy.New(policy.Config{
 		Name: "dev", Description: "Throw-away certificates for any name", Issuer: "dev", Validity: 24 * time.Hour,
 		Backdate: time.Minute, AllowWildcards: slices.Contains(methods, dcv.DNS01), DCVMethods: methods,
-		Approvals: policy.ApprovalRule{Required: f.Approvals}, DelegatedDomains: f.Domains,
+		Approvals: policy.ApprovalRule{Required: f.Approvals}, DelegatedDomains: f.Domains, ServerKeys: serverKeyRule(f.ServerKeys), Quota: policy.Quota{Certificates: f.Quota},
 	})
 	if err != nil {
 		return nil, err

@@ -16,6 +16,7 @@ import (
 
 	"github.com/gatehouse-ca/gatehouse/dcv"
 	"github.com/gatehouse-ca/gatehouse/identifier"
+	"github.com/gatehouse-ca/gatehouse/policy"
 )
 
 // dnssecProbe are the names that say at the start whether the resolvers validate DNSSEC.
@@ -125,6 +126,9 @@ func (s *settings) warnOfPublic(log *slog.Logger) {
 	for _, name := range slices.Sorted(maps.Keys(s.profiles)) {
 		if s.profiles[name].Public() {
 			log.Warn("the profile is in public mode, but this version validates from one place alone and not from further perspectives", "profile", name)
+			if p := s.profiles[name]; p.DelegatedDomains() {
+				log.Warn("validations of domains by e-mail count under the public profile until a date (Baseline Requirements 3.2.2.4.4, .13 and .14); use DNS records", "profile", name, "until", day(policy.EmailEnds()))
+			}
 		}
 	}
 }

@@ -2,12 +2,12 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/url"
 	"strconv"
 	"strings"
-	"text/tabwriter"
 	"time"
 )
 
@@ -16,8 +16,12 @@ type domainCmd struct {
 	Add      domainAddCmd      `cmd:"" help:"Give a domain to an organisation."`
 	List     domainListCmd     `cmd:"" help:"List domains by name."`
 	Show     domainShowCmd     `cmd:"" help:"Show a domain, its delegations, its proof, and what the last look for one saw."`
-	Validate domainValidateCmd `cmd:"" help:"Begin a validation, and print what to publish."`
+	Validate domainValidateCmd `cmd:"" help:"Begin a validation, and print what to publish, or send mail."`
 	Check    domainCheckCmd    `cmd:"" help:"Look now whether it is published."`
+
+	Addresses domainAddressesCmd `cmd:"" help:"List the addresses at which a validation by e-mail can be confirmed."`
+	Resend    domainResendCmd    `cmd:"" help:"Send the mails of a validation again, with new links."`
+
 	Delegate domainDelegateCmd `cmd:"" help:"Ask that an organisation below the owner may use the domain."`
 	Approve  domainApproveCmd  `cmd:"" help:"Let an organisation use the domain as was asked."`
 	Reject   domainRejectCmd   `cmd:"" help:"Refuse a delegation, or take back an approved one."`
@@ -36,6 +40,7 @@ type domainView struct {
 	Proof       *provenView      `json:"proof,omitempty"`
 	Delegations []delegationView `json:"delegations"`
 	Validation  *lookingView     `json:"validation,omitempty"`
+	Email       *emailingView    `json:"email,omitempty"`
 }
 
 type delegationView struct {
@@ -109,38 +114,22 @@ type domainListCmd struct {
 }
 
 func (c *domainListCmd) Run(ctx context.Context, s streams) error {
-	q := url.Values{"limit": {strconv.Itoa(c.Limit)}, "org": {c.Org}, "after": {c.After}}
+	at := place{c.Org, c.After, c.Limit}
 	var page domainPage
-	if err := c.call(ctx, "GET", "/domains?"+q.Encode(), nil, &page); err != nil {
+	if err := c.call(ctx, "GET", "/domains?"+at.query(), nil, &page); err != nil {
 		return err
 	}
 	if c.JSON {
 		return writeJSON(s.out, page)
 	}
-	if len(page.Domains) == 0 {
-		_, err := fmt.Fprintln(s.out, "no domains")
-		return err
-	}
-	w := tabwriter.NewWriter(s.out, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "DOMAIN\tOWNER\tSTATUS\tUNTIL\tDELEGATED TO")
-	for _, v := range page.Domains {
+	err := printTable(s.out, page.Domains, "no domains", "DOMAIN | OWNER | STATUS | UNTIL | DELEGATED TO", func(v domainView) []any {
 		until := "-"
 		if !v.Until.IsZero() {
 			until = day(v.Until)
 		}
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", v.Domain, v.Org, v.Status, until, v.delegates())
-	}
-	if err := w.Flush(); err != nil {
-		return err
-	}
-	if page.Next != "" {
-		more := []string{"more: gatehouse domain list --after", page.Next, "--limit", strconv.Itoa(c.Limit)}
-		if c.Org != "" {
-			more = append(more, "--org", c.Org)
-		}
-		fmt.Fprintln(s.out, strings.Join(more, " "))
-	}
-	return nil
+		return []any{v.Domain, v.Org, v.Status, until, v.delegates()}
+	})
+	return errors.Join(err, at.more(s.out, "domain list", page.Next))
 }
 
 func (v domainView) delegates() string {
@@ -187,6 +176,9 @@ func (v domainView) describe(p page) {
 			p.line(1, "DNSSEC authenticated the answers that were used")
 		}
 	}
+	if v.Email != nil {
+		v.Email.describe(p)
+	}
 	l := v.Validation
 	if l == nil {
 		return
@@ -220,10 +212,17 @@ func (l *lookingView) publish(p page) {
 
 type domainValidateCmd struct {
 	domainArg
-	Method string `help:"http or https: a file, which proves the very name; txt or cname: a DNS record, which proves all names below as well." required:"" enum:"http,https,txt,cname"`
+	Method  string   `help:"http or https: a file, which proves the very name; txt or cname: a DNS record, which proves all names below as well; email: a mail to --address." required:"" enum:"http,https,txt,cname,email"`
+	Address []string `help:"With email: where to send it; one of those that domain addresses lists. Can be given several times." placeholder:"ADDRESS" sep:"none"`
 }
 
 func (c *domainValidateCmd) Run(ctx context.Context, s streams) error {
+	if c.Method == "email" {
+		return c.run(ctx, s, "validate", domainEdit{Method: c.Method, Addresses: c.Address}, domainView.mailed)
+	}
+	if len(c.Address) > 0 {
+		return fmt.Errorf("--address goes with --method email alone")
+	}
 	return c.run(ctx, s, "validate", domainEdit{Method: c.Method}, func(v domainView) string {
 		var b strings.Builder
 		v.Validation.publish(page{&b})

@@ -23,6 +23,8 @@ type domainAdd struct {
 type domainEdit struct {
 	Method string `json:"method,omitempty"`
 	To     string `json:"to,omitempty"`
+
+	Addresses []string `json:"addresses,omitempty"`
 }
 
 // domainMethods are the methods by the words of the command line.
@@ -33,7 +35,7 @@ func (c *core) openDomains() {
 	s := c.settings
 	c.domains = ra.NewDomains(ra.DomainsConfig{
 		Store: c.db, Directory: c.organisations, Profiles: s.profiles, Validator: c.validator, Journal: c.journal, Target: s.domainTarget(),
-		Now: c.clock.Now, Log: s.log,
+		Email: c.emailValidation(), Now: c.clock.Now, Log: s.log,
 	})
 }
 
@@ -79,7 +81,7 @@ func (a *admin) viewDomain(d *ra.Domain) domainView {
 	}
 	if l := d.Validation; l != nil {
 		v.Validation = &lookingView{
-			Method: string(l.Method), Location: ra.Location(d.Name, l), Record: recordOf(l.Method), Value: l.Publication.Value,
+			Method: string(l.Method), Location: dcv.Location(l.Method, d.Name, l.Publication), Record: recordOf(l.Method), Value: l.Publication.Value,
 			Begun: l.Begun, Expires: l.Expires, Due: l.Due, Attempts: l.Attempts,
 		}
 		if f := l.Failed; f != nil {
@@ -89,6 +91,7 @@ func (a *admin) viewDomain(d *ra.Domain) domainView {
 			}
 		}
 	}
+	v.Email = viewEmailing(d.Email, a.now())
 	return v
 }
 
@@ -97,7 +100,7 @@ func recordOf(m dcv.Method) string {
 	switch m {
 	case dcv.DNSTXT:
 		return "TXT"
-	case dcv.DNSCNAME:
+	case dcv.DNSCNAME, dcv.CSRHashCNAME:
 		return "CNAME"
 	default:
 		return "file"
@@ -151,10 +154,17 @@ func (a *admin) domainEdit(caller auth.Caller, r *http.Request) (any, error) {
 	switch verb := r.PathValue("verb"); verb {
 	case "validate":
 		method, ok := domainMethods[in.Method]
-		if !ok {
-			return nil, problem.New(problem.Malformed, "method is %q; give http, https, txt or cname", in.Method)
+		switch {
+		case in.Method == "email":
+			return a.domain(a.domains.ValidateByEmail(ctx, caller, name, in.Addresses))
+		case !ok:
+			return nil, problem.New(problem.Malformed, "method is %q; give http, https, txt, cname or email", in.Method)
+		case len(in.Addresses) > 0:
+			return nil, problem.New(problem.Malformed, "addresses go with the method email alone")
 		}
 		return a.domain(a.domains.Validate(ctx, caller, name, method))
+	case "resend":
+		return a.domain(a.domains.ResendEmail(ctx, caller, name, in.Addresses))
 	case "check":
 		return a.domain(a.domains.Check(ctx, caller, name))
 	case "delegate":

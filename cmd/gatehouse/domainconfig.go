@@ -2,8 +2,10 @@ package main
 
 import (
 	"fmt"
+	"time"
 
 	"github.com/gatehouse-ca/gatehouse/identifier"
+	"github.com/gatehouse-ca/gatehouse/ra"
 )
 
 // maxCNAMETarget leaves room for two labels of 32 characters in front, inside the 253 of a name.
@@ -14,6 +16,17 @@ type domainsConfig struct {
 	// CNAMETarget is the DNS name below which the targets of CNAME records are. They need not exist, but the name should be the
 	// operator's own. Default: dcv. and the host of the first public URL.
 	CNAMETarget string `yaml:"cname_target"`
+	// EmailLifetime is how long a validation by e-mail waits for an answer, up to 30 days. Default 72h.
+	EmailLifetime duration `yaml:"email_lifetime"`
+}
+
+// emailLifetime checks it; zero is the default.
+func (c *fileConfig) emailLifetime() (time.Duration, error) {
+	d := time.Duration(c.Domains.EmailLifetime)
+	if d != 0 && (d < 10*time.Minute || d > ra.MaxEmailLifetime || d%time.Second != 0) {
+		return 0, c.source.at("domains.email_lifetime", fmt.Errorf("email_lifetime is %v; give 10 minutes to 30 days (Baseline Requirements 3.2.2.4.4) in whole seconds, for example 72h", d))
+	}
+	return d, nil
 }
 
 // cnameTarget checks the name.

@@ -3,6 +3,7 @@ package main
 import (
 	"strings"
 	"testing"
+	"time"
 )
 
 // TestCNAMETarget is the configured name, else dcv. and the first public URL's host; an address has none.
@@ -22,6 +23,17 @@ func TestCNAMETarget(t *testing.T) {
 		c := &fileConfig{Domains: domainsConfig{CNAMETarget: text}, source: mustSource(t)}
 		if _, err := c.cnameTarget(); (err == nil) != ok {
 			t.Errorf("%q: %v", text, err)
+		}
+	}
+}
+
+// TestEmailLifetime is at most what the Baseline Requirements let a code live.
+func TestEmailLifetime(t *testing.T) {
+	const day = 24 * time.Hour
+	for given, ok := range map[time.Duration]bool{0: true, 10 * time.Minute: true, 72 * time.Hour: true, 30 * day: true, 30*day + time.Second: false, time.Minute: false, -day: false, time.Hour + time.Millisecond: false} {
+		c := &fileConfig{Domains: domainsConfig{EmailLifetime: duration(given)}, source: mustSource(t)}
+		if got, err := c.emailLifetime(); (err == nil) != ok || ok && got != given || !ok && !strings.Contains(err.Error(), "email_lifetime is ") {
+			t.Errorf("%v: %v, %v", given, got, err)
 		}
 	}
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/url"
@@ -96,34 +97,18 @@ type eabListCmd struct {
 }
 
 func (c *eabListCmd) Run(ctx context.Context, s streams) error {
-	q := url.Values{"limit": {strconv.Itoa(c.Limit)}, "org": {c.Org}, "after": {c.After}}
+	at := place{c.Org, c.After, c.Limit}
 	var page eabPage
-	if err := c.call(ctx, "GET", "/eab-keys?"+q.Encode(), nil, &page); err != nil {
+	if err := c.call(ctx, "GET", "/eab-keys?"+at.query(), nil, &page); err != nil {
 		return err
 	}
 	if c.JSON {
 		return writeJSON(s.out, page)
 	}
-	if len(page.Keys) == 0 {
-		_, err := fmt.Fprintln(s.out, "no keys")
-		return err
-	}
-	w := tabwriter.NewWriter(s.out, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "KID\tORG\tSTATUS\tUSE\tEXPIRES\tLABEL")
-	for _, v := range page.Keys {
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", v.KID, v.Org, v.Status, v.use(), day(v.Expires), v.Label)
-	}
-	if err := w.Flush(); err != nil {
-		return err
-	}
-	if page.Next != "" {
-		more := []string{"more: gatehouse eab list --after", page.Next, "--limit", strconv.Itoa(c.Limit)}
-		if c.Org != "" {
-			more = append(more, "--org", c.Org)
-		}
-		fmt.Fprintln(s.out, strings.Join(more, " "))
-	}
-	return nil
+	err := printTable(s.out, page.Keys, "no keys", "KID | ORG | STATUS | USE | EXPIRES | LABEL", func(v eabView) []any {
+		return []any{v.KID, v.Org, v.Status, v.use(), day(v.Expires), v.Label}
+	})
+	return errors.Join(err, at.more(s.out, "eab list", page.Next))
 }
 
 func (v eabView) use() string {

@@ -88,19 +88,15 @@ func (a *admin) eabGet(caller auth.Caller, r *http.Request) (any, error) {
 }
 
 func (a *admin) eabList(caller auth.Caller, r *http.Request) (any, error) {
-	q, limit := r.URL.Query(), 50
-	if err := number(q.Get("limit"), "limit", &limit); err != nil {
-		return nil, err
-	}
-	cursor, err := base64.RawURLEncoding.DecodeString(q.Get("after"))
-	if err != nil {
-		return nil, problem.New(problem.Malformed, "after is no place that a page has named")
-	}
-	found, next, err := a.external.List(r.Context(), caller, q.Get("org"), string(cursor), limit)
+	at, err := readPlace(r)
 	if err != nil {
 		return nil, err
 	}
-	page := eabPage{Keys: make([]eabView, 0, len(found)), Next: base64.RawURLEncoding.EncodeToString([]byte(next))}
+	found, next, err := a.external.List(r.Context(), caller, at.org, at.after, at.limit)
+	if err != nil {
+		return nil, err
+	}
+	page := eabPage{Keys: make([]eabView, 0, len(found)), Next: named(next)}
 	for _, k := range found {
 		page.Keys = append(page.Keys, a.viewEAB(k))
 	}
@@ -108,6 +104,9 @@ func (a *admin) eabList(caller auth.Caller, r *http.Request) (any, error) {
 }
 
 func (a *admin) eabRevoke(caller auth.Caller, r *http.Request) (any, error) {
+	if err := noBody(r); err != nil {
+		return nil, err
+	}
 	k, err := a.external.Revoke(r.Context(), caller, r.PathValue("kid"))
 	if err != nil {
 		return nil, err

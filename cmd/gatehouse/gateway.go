@@ -63,6 +63,9 @@ func openGateway(ctx context.Context, s *settings) (_ *gateway, err error) {
 	if s.limited, err = refusalsByLimit(g.registry); err != nil {
 		return nil, err
 	}
+	if err := g.openMailMetrics(); err != nil {
+		return nil, err
+	}
 	if s.own != nil {
 		if g.own, err = newOwnTLS(s, nil); err != nil {
 			return nil, err

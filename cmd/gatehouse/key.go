@@ -124,12 +124,9 @@ func (c *keyListCmd) Run(ctx context.Context, s streams) error {
 }
 
 func printKeys(out io.Writer, list []keyView) error {
-	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "CREDENTIAL\tKIND\tSTATUS\tEXPIRES\tUSED\tLABEL")
-	for _, v := range list {
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", v.ID, v.Kind, v.Status, day(v.Expires), day(v.Used), v.Label)
-	}
-	return w.Flush()
+	return printTable(out, list, "", "CREDENTIAL | KIND | STATUS | EXPIRES | USED | LABEL", func(v keyView) []any {
+		return []any{v.ID, v.Kind, v.Status, day(v.Expires), day(v.Used), v.Label}
+	})
 }
 
 type keyShowCmd struct {

@@ -115,6 +115,9 @@ func (a *admin) keyRotate(caller auth.Caller, r *http.Request) (any, error) {
 }
 
 func (a *admin) keyRevoke(caller auth.Caller, r *http.Request) (any, error) {
+	if err := noBody(r); err != nil {
+		return nil, err
+	}
 	p, c, err := a.principals.Revoke(r.Context(), caller, r.PathValue("id"))
 	if err != nil {
 		return nil, err

@@ -27,8 +27,8 @@ type cli struct {
 	Init    initCmd    `cmd:"" help:"Make a certificate authority and a configuration, in a new folder."`
 	Check   checkCmd   `cmd:"" help:"Check the configuration, the store, the issuers and the resolvers without serving."`
 	Health  healthCmd  `cmd:"" help:"Ask a running gateway whether it is ready."`
-	Cert    certCmd    `cmd:"" help:"List, show, revoke and replace certificates of the running gateway."`
-	Request requestCmd `cmd:"" help:"List, show, approve and decline requests that people decide."`
+	Cert    certCmd    `cmd:"" help:"List, show, export, import, revoke and replace certificates of the running gateway."`
+	Request requestCmd `cmd:"" help:"Ask for certificates; list, show, approve and decline requests that people decide."`
 	Org     orgCmd     `cmd:"" help:"Make, list and change organisations of the running gateway."`
 	User    userCmd    `cmd:"" help:"Make, list and change principals: people and programs with roles."`
 	Key     keyCmd     `cmd:"" help:"Make, list, rotate and revoke credentials of principals."`
@@ -36,6 +36,7 @@ type cli struct {
 	EAB     eabCmd     `cmd:"" name:"eab" help:"Make, list and revoke keys for external account binding."`
 	Profile profileCmd `cmd:"" help:"Show what may be issued, and say for a CSR what each rule makes of it."`
 	Domain  domainCmd  `cmd:"" help:"Give domains to organisations, validate and delegate them."`
+	Mail    mailCmd    `cmd:"" help:"Look after mails that were not delivered yet."`
 	Seal    sealCmd    `cmd:"" help:"Look after the keys that secrets in the store are sealed with."`
 	Audit   auditCmd   `cmd:"" help:"Verify the audit journal."`
 	Bench   benchCmd   `cmd:"" help:"Measure issuances beside a stateless floor, and lists in a large store."`

@@ -52,7 +52,9 @@ func not(reason string) trial { return trial{why: notHere + reason} }
 func try(f func(t *testing.T)) trial { return trial{try: f} }
 
 // doorTables are all doors.
-func doorTables(t *testing.T) []doorTable { return []doorTable{socketTable(), acmeTable(t)} }
+func doorTables(t *testing.T) []doorTable {
+	return []doorTable{socketTable(), acmeTable(t), downloadTable(t), emailTable(t)}
+}
 
 func TestEveryRouteRefusesStrangers(t *testing.T) {
 	t.Parallel()

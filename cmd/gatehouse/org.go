@@ -108,12 +108,9 @@ func (c *orgListCmd) Run(ctx context.Context, s streams) error {
 	if c.JSON {
 		return writeJSON(s.out, list)
 	}
-	w := tabwriter.NewWriter(s.out, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "ID\tSLUG\tPARENT\tSTATUS\tEAB\tPROFILES\tNAME")
-	for _, v := range list {
-		fmt.Fprintf(w, "%d\t%s\t%s\t%s\t%s\t%s\t%s\n", v.ID, v.Slug, dash(v.Parent), v.status(), v.EAB, v.profiles("all"), v.Name)
-	}
-	return w.Flush()
+	return printTable(s.out, list, "", "ID | SLUG | PARENT | STATUS | EAB | PROFILES | NAME", func(v orgView) []any {
+		return []any{v.ID, v.Slug, dash(v.Parent), v.status(), v.EAB, v.profiles("all"), v.Name}
+	})
 }
 
 func dash(s string) string {

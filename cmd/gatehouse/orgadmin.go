@@ -2,7 +2,6 @@ package main
 
 import (
 	"encoding/json"
-	"io"
 	"net/http"
 
 	"github.com/gatehouse-ca/gatehouse/auth"
@@ -30,19 +29,6 @@ type orgEdit struct {
 
 	AllowNames *[]string `json:"allowNames,omitempty"`
 	DenyNames  *[]string `json:"denyNames,omitempty"`
-}
-
-// readBody decodes a command's request, strictly.
-func readBody(r *http.Request, into any) error {
-	d := json.NewDecoder(r.Body)
-	d.DisallowUnknownFields()
-	if err := d.Decode(into); err != nil {
-		return problem.Wrap(err, problem.Malformed, "the body is not what this command sends; are gateway and command of one version?")
-	}
-	if _, err := d.Token(); err != io.EOF {
-		return problem.New(problem.Malformed, "the body holds more than one value")
-	}
-	return nil
 }
 
 // readEAB reads a mode; an empty word is zero.

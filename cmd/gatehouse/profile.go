@@ -28,9 +28,12 @@ type profileView struct {
 	Default       bool         `json:"default"` // /acme/directory serves it
 	Issuer        string       `json:"issuer"`
 	Mode          policy.Mode  `json:"mode"`
-	Validity      string       `json:"validity"`
+	Validity      string       `json:"validity"` // of a request that names no term
+	Terms         []string     `json:"terms"`    // that a request may choose from today
+	DCV           string       `json:"dcv"`      // request, domain or none
 	DCVMethods    []string     `json:"dcvMethods"`
 	Quota         *quotaView   `json:"quota,omitempty"`
+	ServerKeys    bool         `json:"serverKeys"` // private keys may be made and kept here
 	Lint          string       `json:"lint"`
 	Hash          string       `json:"hash"`
 	Rules         []ruleView   `json:"rules,omitempty"` // with one profile alone, not in lists
@@ -70,6 +73,14 @@ func (v profileView) number() string {
 	return strconv.Itoa(int(v.Number))
 }
 
+// terms are what a request may choose from, for text; "-" where it has no choice.
+func (v profileView) terms() string {
+	if len(v.Terms) == 1 && v.Terms[0] == v.Validity {
+		return "-"
+	}
+	return dash(strings.Join(v.Terms, ", "))
+}
+
 type profileListCmd struct{ adminFlags }
 
 func (c *profileListCmd) Run(ctx context.Context, s streams) error {
@@ -81,9 +92,9 @@ func (c *profileListCmd) Run(ctx context.Context, s streams) error {
 		return writeJSON(s.out, list)
 	}
 	w := tabwriter.NewWriter(s.out, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "NAME\tNUMBER\tDEFAULT\tMODE\tISSUER\tVALIDITY\tQUOTA\tDESCRIPTION")
+	fmt.Fprintln(w, "NAME\tNUMBER\tDEFAULT\tMODE\tISSUER\tVALIDITY\tTERMS\tDCV\tQUOTA\tDESCRIPTION")
 	for _, v := range list {
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", v.Name, v.number(), yes(v.Default), v.Mode, v.Issuer, v.Validity, v.quota, dash(v.Description))
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", v.Name, v.number(), yes(v.Default), v.Mode, v.Issuer, v.Validity, v.terms(), v.DCV, v.quota, dash(v.Description))
 	}
 	return w.Flush()
 }
@@ -127,8 +138,13 @@ func (v profileView) print(out io.Writer) error {
 	row("issuer", v.Issuer)
 	row("mode", string(v.Mode))
 	row("validity", v.Validity)
+	row("terms", v.terms())
+	row("dcv", v.DCV)
 	row("dcv methods", strings.Join(v.DCVMethods, ", "))
 	row("quota", v.quota.String())
+	if v.ServerKeys {
+		row("server keys", "on: private keys may be made and kept here")
+	}
 	row("lint", v.Lint)
 	for _, r := range v.Rules {
 		row("rule "+r.Rule, r.Wanted)

@@ -57,10 +57,13 @@ func (a *admin) profile(name string) (*policy.Profile, error) {
 func (a *admin) viewProfile(ctx context.Context, caller auth.Caller, p *policy.Profile) (profileView, error) {
 	v := profileView{
 		Name: p.Name(), Number: p.Number(), Description: p.Description(), Default: p.Name() == a.defaultProfile, Issuer: p.Issuer(),
-		Mode: policy.Private, Validity: wholeDays(p.Validity()), DCVMethods: []string{}, Lint: string(p.Lint()), Hash: p.Hash(), Organisations: []string{},
+		Mode: policy.Private, Validity: wholeDays(p.Validity()), Terms: []string{}, DCV: string(p.Requirement()), DCVMethods: []string{}, Lint: string(p.Lint()), Hash: p.Hash(), ServerKeys: p.ServerKeys(), Organisations: []string{},
 	}
 	if p.Public() {
 		v.Mode = policy.Public
+	}
+	for _, t := range p.Terms(a.now()) {
+		v.Terms = append(v.Terms, wholeDays(t))
 	}
 	for _, m := range p.Methods() {
 		v.DCVMethods = append(v.DCVMethods, string(m))
@@ -106,9 +109,16 @@ func (a *admin) profileTest(caller auth.Caller, r *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
+	door, who, err := in.door()
+	if err != nil {
+		return nil, err
+	}
 	req := policy.Request{
-		Requester: policy.Requester{Org: int32(org.ID), Door: string(ra.DoorACME), Principal: "an ACME account"},
-		Names:     csr.Names, CSR: csr, NameRules: a.nameRules(org.ID), Now: a.now(),
+		Requester: policy.Requester{Org: int32(org.ID), Door: string(door), Principal: who},
+		Names:     csr.Names, CSR: csr, NameRules: a.nameRules(org.ID), Now: a.now(), Term: time.Duration(in.Term) * time.Second,
+	}
+	for _, f := range in.Fields {
+		req.CustomFields = append(req.CustomFields, policy.FieldValue{Name: f.Name, Value: f.Value})
 	}
 	explanation := policy.Explanation{a.checkAvailable(org, p)}
 	if in.Account != "" {
@@ -122,12 +132,31 @@ func (a *admin) profileTest(caller auth.Caller, r *http.Request) (any, error) {
 		req.Requester.Principal, req.Restriction = account.Principal(), account.Restriction()
 		explanation = append(explanation, checkAccount(account))
 	}
+	req.Proofs = p.Unvalidated(req.Requester, req.Names, req.Now)
 	explanation = append(explanation, p.Explain(req)...)
 	quota, err := a.explainQuota(r.Context(), org.ID, p, req)
 	if err != nil {
 		return nil, err
 	}
 	return viewTest(in, p, req, append(explanation, quota)), nil
+}
+
+// door is the door that the request would come in by, and who would ask there. An ACME order has no place for a term and custom
+// fields, so a request that has some is none.
+func (in profileTest) door() (ra.Door, string, error) {
+	switch more := in.Term != 0 || len(in.Fields) > 0; {
+	case in.Door == string(ra.DoorACME) && more:
+		return "", "", problem.New(problem.Malformed, "an ACME order names neither a term nor custom fields; leave them out, or ask for the door console")
+	case in.Door == string(ra.DoorConsole) || in.Door == "" && more:
+		if in.Account != "" {
+			return "", "", problem.New(problem.Malformed, "an ACME account asks by ACME alone, without a term and custom fields; name the organisation without an account")
+		}
+		return ra.DoorConsole, "a principal", nil
+	case in.Door == string(ra.DoorACME) || in.Door == "":
+		return ra.DoorACME, "an ACME account", nil
+	default:
+		return "", "", problem.New(problem.Malformed, "there is no door %q; it is acme or console", in.Door)
+	}
 }
 
 // checkAvailable is the rule that is asked before the profile's own: whether the organisation works and may use it.

@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"log/slog"
 	"maps"
 	"net/netip"
 	"os"
@@ -70,9 +71,13 @@ func issuer(name, httpURL string, chain []*x509.Certificate, backend ca.Backend,
 // profiles checks them all; every fault is reported with its line.
 func (c *fileConfig) profiles(now time.Time) (map[string]*policy.Profile, error) {
 	out := map[string]*policy.Profile{}
+	fields, err := c.customFields()
+	if err != nil {
+		return out, err // what profiles say of fields cannot be judged
+	}
 	var faults []error
 	for _, name := range slices.Sorted(maps.Keys(c.Profiles)) {
-		p, err := c.profile(name, now)
+		p, err := c.profile(name, fields, now)
 		if err != nil {
 			faults = append(faults, err)
 			continue
@@ -97,7 +102,7 @@ func (c *fileConfig) profileNumbers() error {
 	return errors.Join(faults...)
 }
 
-func (c *fileConfig) profile(name string, now time.Time) (*policy.Profile, error) {
+func (c *fileConfig) profile(name string, fields *policy.Fields, now time.Time) (*policy.Profile, error) {
 	pc := c.Profiles[name]
 	where := "profiles." + name
 	if _, ok := c.Issuers[pc.Issuer]; !ok {
@@ -105,6 +110,7 @@ func (c *fileConfig) profile(name string, now time.Time) (*policy.Profile, error
 	}
 	cfg := policy.Config{
 		Name: name, Description: pc.Description, Issuer: pc.Issuer, Mode: policy.Mode(pc.Mode),
+		Fields: fields, MandatoryFields: pc.MandatoryFields, DCV: policy.Requirement(pc.DCV),
 		Validity: time.Duration(pc.Validity), Backdate: time.Duration(pc.Backdate), KeyTypes: words[policy.KeyType](pc.KeyTypes),
 		KeyUsages: pc.KeyUsages, ExtKeyUsages: pc.ExtKeyUsages, AllowNames: pc.AllowNames, DenyNames: pc.DenyNames,
 		AllowWildcards: pc.AllowWildcards, AllowInternalNames: pc.AllowInternal, MaxNames: pc.MaxNames,
@@ -115,10 +121,14 @@ func (c *fileConfig) profile(name string, now time.Time) (*policy.Profile, error
 		CAA: policy.CAARule(pc.CAA), CAALifetime: time.Duration(pc.CAALifetime),
 		DNSSEC: dcv.DNSSEC(pc.DNSSEC), RequestedValidity: policy.RequestedRule(pc.Requested),
 		Number: pc.Number, Quota: policy.Quota{Certificates: pc.Quota.Certificates, PerName: pc.Quota.PerName},
+		ServerKeys: policy.ServerKeyRule(pc.ServerKeys),
 		Approvals: policy.ApprovalRule{
 			Required: pc.Approvals.Required, Role: policy.ApproverRole(pc.Approvals.Role), Lifetime: time.Duration(pc.Approvals.Lifetime),
 			BindKey: pc.Approvals.BindKey, Renewals: policy.RenewalRule(pc.Approvals.Renewals),
 		},
+	}
+	for _, term := range pc.Terms {
+		cfg.Terms = append(cfg.Terms, time.Duration(term))
 	}
 	for _, text := range pc.PrivateRanges {
 		r, err := netip.ParsePrefix(text)
@@ -138,6 +148,15 @@ func (c *fileConfig) profile(name string, now time.Time) (*policy.Profile, error
 		return p, nil
 	}
 	return nil, c.profileFaults(where, err)
+}
+
+// warnOfUnvalidated names the profiles under which control over names is not validated.
+func (s *settings) warnOfUnvalidated(log *slog.Logger) {
+	for _, name := range slices.Sorted(maps.Keys(s.profiles)) {
+		if s.profiles[name].Requirement() == policy.NoValidation {
+			log.Warn("the profile requires no validation of control: whoever may use it gets certificates for the names that it allows", "profile", name)
+		}
+	}
 }
 
 // profileFaults puts the line in front of each of a profile's faults.

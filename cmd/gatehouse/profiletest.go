@@ -7,14 +7,24 @@ import (
 	"io"
 	"os"
 	"strings"
+	"time"
 )
 
 // profileTest is what profile test sends.
 type profileTest struct {
-	CSR     []byte `json:"csr"`               // DER
-	Profile string `json:"profile"`           // empty: the default one
-	Org     string `json:"org"`               // slug
-	Account string `json:"account,omitempty"` // an ACME account of it; empty: one that nothing restricts
+	CSR     []byte       `json:"csr"`               // DER
+	Profile string       `json:"profile"`           // empty: the default one
+	Org     string       `json:"org"`               // slug
+	Account string       `json:"account,omitempty"` // an ACME account of it; empty: one that nothing restricts
+	Door    string       `json:"door,omitempty"`    // acme or console; empty: console if there is a term or a field, else acme
+	Term    int64        `json:"term,omitempty"`    // in seconds; zero: none asked for
+	Fields  []fieldValue `json:"fields,omitempty"`
+}
+
+// fieldValue is policy.FieldValue.
+type fieldValue struct {
+	Name  string `json:"name"`
+	Value string `json:"value"`
 }
 
 // profileTestView is what it is answered.
@@ -45,9 +55,12 @@ type partView struct {
 
 type profileTestCmd struct {
 	adminFlags
-	CSR     string `name:"csr" help:"The CSR: PEM or DER." required:"" type:"existingfile" placeholder:"FILE"`
-	As      string `help:"Who would ask: the slug of an organisation, or of one and an ACME account of it, as SLUG/ACCOUNT." required:"" placeholder:"ORG[/ACCOUNT]"`
-	Profile string `help:"The profile. Without it: the one that /acme/directory serves." placeholder:"NAME"`
+	CSR     string   `name:"csr" help:"The CSR: PEM or DER." required:"" type:"existingfile" placeholder:"FILE"`
+	As      string   `help:"Who would ask: the slug of an organisation, or of one and an ACME account of it, as SLUG/ACCOUNT." required:"" placeholder:"ORG[/ACCOUNT]"`
+	Profile string   `help:"The profile. Without it: the one that /acme/directory serves." placeholder:"NAME"`
+	Door    string   `help:"The door that would be asked: acme or console. Without it: acme, or with --term or --field console." placeholder:"DOOR"`
+	Term    string   `help:"The term that would be asked for, as the configuration writes it." placeholder:"90d"`
+	Field   []string `help:"A custom field that would be given; repeat it for more." placeholder:"NAME=VALUE" sep:"none"`
 }
 
 func (c *profileTestCmd) Run(ctx context.Context, s streams) error {
@@ -55,7 +68,21 @@ func (c *profileTestCmd) Run(ctx context.Context, s streams) error {
 	if err != nil {
 		return err
 	}
-	in := profileTest{CSR: der, Profile: c.Profile}
+	in := profileTest{CSR: der, Profile: c.Profile, Door: c.Door}
+	if c.Term != "" {
+		term, err := parseDuration(c.Term)
+		if err != nil || term < time.Second {
+			return fmt.Errorf("--term %q is no term; write for example 90d", c.Term)
+		}
+		in.Term = int64(term / time.Second)
+	}
+	fields, err := parseFields(c.Field)
+	if err != nil {
+		return err
+	}
+	for _, f := range fields {
+		in.Fields = append(in.Fields, fieldValue{f.Name, f.Value})
+	}
 	in.Org, in.Account, _ = strings.Cut(c.As, "/")
 	var v profileTestView
 	if err := c.call(ctx, "POST", "/profile-tests", in, &v); err != nil {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"strconv"
@@ -17,42 +18,43 @@ type decision = func(ctx context.Context, caller auth.Caller, id ra.ID, message 
 
 // requestCmd holds the commands about requests that people decide.
 type requestCmd struct {
+	New     requestNewCmd     `cmd:"" help:"Ask for a certificate, for an organisation or in a principal's name."`
 	List    requestListCmd    `cmd:"" help:"List the requests that wait for approval, or for their clients to fetch what was approved."`
 	Show    requestShowCmd    `cmd:"" help:"Show one request with its approvals."`
 	Approve requestApproveCmd `cmd:"" help:"Consent to a request. The certificate is issued once enough people have."`
 	Decline requestDeclineCmd `cmd:"" help:"End a request that has no certificate yet."`
+
+	Validate requestValidateCmd `cmd:"" help:"Look whether what a request's names are to be validated by is published, and choose how."`
+	Cancel   requestCancelCmd   `cmd:"" help:"Take a request back that has no certificate yet."`
 }
 
 type requestListCmd struct {
 	adminFlags
-	Limit int   `help:"How many, 1 to 1000." default:"50"`
-	After int64 `help:"Continue behind this request's number."`
+	Org   string `help:"Only requests of the organisation with this slug." placeholder:"SLUG"`
+	Limit int    `help:"How many, 1 to 1000." default:"50"`
+	After int64  `help:"Continue behind this request's number."`
 }
 
 func (c *requestListCmd) Run(ctx context.Context, s streams) error {
+	at := place{org: c.Org, limit: c.Limit}
+	if c.After != 0 {
+		at.after = strconv.FormatInt(c.After, 10)
+	}
 	var list requestsView
-	if err := c.call(ctx, "GET", fmt.Sprintf("/requests?limit=%d&after=%d", c.Limit, c.After), nil, &list); err != nil {
+	if err := c.call(ctx, "GET", "/requests?"+at.query(), nil, &list); err != nil {
 		return err
 	}
 	if c.JSON {
 		return writeJSON(s.out, list)
 	}
-	if len(list.Requests) == 0 {
-		_, err := fmt.Fprintln(s.out, "no requests wait")
-		return err
-	}
-	w := tabwriter.NewWriter(s.out, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "ID\tSTATUS\tAPPROVALS\tLAPSES\tPROFILE\tREQUESTER\tNAMES")
-	for _, r := range list.Requests {
-		fmt.Fprintf(w, "%d\t%s\t%s\t%s\t%s\t%s\t%s\n", r.ID, r.Status, r.count(), day(r.Lapses), r.Profile, r.Requester, shortened(r.Names))
-	}
-	if err := w.Flush(); err != nil {
-		return err
-	}
+	err := printTable(s.out, list.Requests, "no requests wait", "ID | STATUS | APPROVALS | LAPSES | PROFILE | REQUESTER | NAMES", func(r requestView) []any {
+		return []any{r.ID, r.Status, r.count(), day(r.Lapses), r.Profile, r.Requester, shortened(r.Names)}
+	})
+	next := ""
 	if list.Next > 0 {
-		fmt.Fprintf(s.out, "more: gatehouse request list --after %d --limit %d\n", list.Next, c.Limit)
+		next = strconv.FormatInt(list.Next, 10)
 	}
-	return nil
+	return errors.Join(err, at.more(s.out, "request list", next))
 }
 
 // count is how many approvals there are of how many.
@@ -105,10 +107,20 @@ func showRequest(out io.Writer, r requestView) error {
 	for _, a := range r.Approvals {
 		row("approved by", strings.TrimSuffix(fmt.Sprintf("%s at %s UTC: %s", a.By, day(a.At), a.Message), ": "))
 	}
+	if !r.ValidateBy.IsZero() {
+		row("lapses", day(r.ValidateBy)+" UTC")
+	}
 	row("declined by", r.Decliner)
+	row("taken back by", r.Canceller)
 	row("message", r.Failure)
 	row("serial", r.Serial)
-	return w.Flush()
+	if err := w.Flush(); err != nil || len(r.Challenges) == 0 {
+		return err
+	}
+	var b strings.Builder
+	r.describeChallenges(page{&b})
+	_, err := io.WriteString(out, b.String())
+	return err
 }
 
 type requestApproveCmd struct {

@@ -18,6 +18,10 @@ type requestView struct {
 	Renews    bool           `json:"renews,omitempty"` // it renews what was approved, and needs none
 	Decliner  string         `json:"declinedBy,omitempty"`
 	Content   string         `json:"content,omitempty"` // what approvals are for, as the journal names it
+
+	ValidateBy time.Time              `json:"validateBy,omitzero"` // while it waits for validation: when it lapses
+	Challenges []requestChallengeView `json:"challenges,omitempty"`
+	Canceller  string                 `json:"cancelledBy,omitempty"`
 }
 
 type approvalView struct {
@@ -45,6 +49,10 @@ func (a *admin) viewRequest(e *ra.Enrollment) requestView {
 	if e.Phase == ra.Waiting || e.Phase == ra.Approved {
 		v.Lapses = e.Due
 	}
+	v.Challenges, v.Canceller = viewChallenges(e), e.Canceller
+	if e.Phase == ra.Validating {
+		v.ValidateBy = e.ValidateBy
+	}
 	for _, given := range e.Approvals {
 		v.Approvals = append(v.Approvals, approvalView{By: given.Approver, At: given.At, Message: given.Message})
 	}
@@ -58,7 +66,15 @@ func (a *admin) requestList(caller auth.Caller, r *http.Request) (any, error) {
 			return nil, err
 		}
 	}
-	found, more, err := a.registrar.Waiting(r.Context(), caller, ra.ID(after), limit)
+	var of auth.OrgID
+	if slug := r.URL.Query().Get("org"); slug != "" {
+		org, err := a.tenants.Get(r.Context(), caller, slug)
+		if err != nil {
+			return nil, err
+		}
+		of = org.ID
+	}
+	found, more, err := a.registrar.Waiting(r.Context(), caller, of, ra.ID(after), limit)
 	if err != nil {
 		return nil, err
 	}

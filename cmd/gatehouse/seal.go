@@ -10,11 +10,11 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"github.com/gatehouse-ca/gatehouse/auth"
 	"github.com/gatehouse-ca/gatehouse/ca"
+	"github.com/gatehouse-ca/gatehouse/ra"
 	"github.com/gatehouse-ca/gatehouse/seal"
 )
 
@@ -76,6 +76,9 @@ func (a *admin) sealList(caller auth.Caller, r *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := ra.CountSealedKeys(r.Context(), a.registrar.Escrow.Store, &use, a.registrar.Escrow.Sealer); err != nil {
+		return nil, err
+	}
 	return sealViews(use), nil
 }
 
@@ -95,12 +98,19 @@ func sealViews(use auth.SealUse) []sealView {
 }
 
 func (a *admin) sealRewrap(caller auth.Caller, r *http.Request) (any, error) {
+	if err := noBody(r); err != nil {
+		return nil, err
+	}
 	n, err := a.external.Rewrap(r.Context(), caller)
 	if err != nil {
 		return nil, err
 	}
 	passwords, err := a.principals.Rewrap(r.Context(), caller)
-	return map[string]int{"rewrapped": n + passwords}, err
+	if err != nil {
+		return nil, err
+	}
+	keys, err := a.registrar.RewrapKeys(r.Context(), caller)
+	return map[string]int{"rewrapped": n + passwords + keys}, err
 }
 
 type sealListCmd struct{ adminFlags }
@@ -113,16 +123,9 @@ func (c *sealListCmd) Run(ctx context.Context, s streams) error {
 	if c.JSON {
 		return writeJSON(s.out, list)
 	}
-	if len(list) == 0 {
-		_, err := fmt.Fprintln(s.out, "no key is configured, and nothing is sealed")
-		return err
-	}
-	w := tabwriter.NewWriter(s.out, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "KEY\tROLE\tSECRETS")
-	for _, k := range list {
-		fmt.Fprintf(w, "%s\t%s\t%d\n", k.Key, k.Role, k.Secrets)
-	}
-	return w.Flush()
+	return printTable(s.out, list, "no key is configured, and nothing is sealed", "KEY | ROLE | SECRETS", func(k sealView) []any {
+		return []any{k.Key, k.Role, k.Secrets}
+	})
 }
 
 type sealRewrapCmd struct{ adminFlags }

@@ -16,8 +16,10 @@ import (
 	"github.com/gatehouse-ca/gatehouse/auth"
 	"github.com/gatehouse-ca/gatehouse/ca"
 	"github.com/gatehouse-ca/gatehouse/dcv"
+	"github.com/gatehouse-ca/gatehouse/notify"
 	"github.com/gatehouse-ca/gatehouse/policy"
 	"github.com/gatehouse-ca/gatehouse/publish"
+	"github.com/gatehouse-ca/gatehouse/ra"
 	"github.com/gatehouse-ca/gatehouse/seal"
 	"github.com/gatehouse-ca/gatehouse/storage"
 	"github.com/gatehouse-ca/gatehouse/storage/redis"
@@ -31,6 +33,15 @@ type settings struct {
 	drainDelay  time.Duration // between turning unready and the end of the doors
 	publicURLs  []string
 	cnameTarget string // configured; empty: see domainTarget
+
+	mail          *mailSettings // nil: no mail server
+	notifications []notifyRule
+	mailed        func(notify.Outcome) // counts attempts at mails; nil: nobody counts
+
+	emailLifetime time.Duration // of validations by e-mail; zero: the default
+
+	revokeReplaced time.Duration // ra.Config
+
 	listen      string
 	tls         *tls.Config     // of files; nil with own, and for plain HTTP
 	own         *ownCertificate // nil: the listener has files, or no TLS
@@ -43,6 +54,7 @@ type settings struct {
 	organisations  *auth.Directory // those of the configuration alone; the core has them over its store
 	eab            auth.EABMode    // of /acme/directory
 	sealer         *seal.Sealer    // nil: nothing can be sealed
+	escrow         ra.Escrow       // of private keys, without store and sealer
 	issuers        []ca.Issuer
 	profiles       map[string]*policy.Profile
 	defaultProfile string
@@ -56,6 +68,8 @@ type settings struct {
 	crlLifetime, crlInterval             time.Duration
 	limits                               acme.Limits
 	limited                              func(acme.Limit) // counts refusals; nil: nobody counts
+	waiting                              waitingBounds
+	requestValidation                    ra.RequestValidation // without validator and target
 
 	log *slog.Logger
 
@@ -88,6 +102,14 @@ func (c *fileConfig) settings(log *slog.Logger) (*settings, error) {
 	fault(c.checkURLs())
 	s.cnameTarget, err = c.cnameTarget()
 	fault(err)
+	s.mail, err = c.mail()
+	fault(err)
+	s.notifications, err = c.notifications(log)
+	fault(err)
+	s.emailLifetime, err = c.emailLifetime()
+	fault(err)
+	s.revokeReplaced, err = c.revokeReplaced()
+	fault(err)
 	s.trustedProxies, err = c.proxies()
 	fault(err)
 	s.organisations, s.eab, err = c.organisations()
@@ -100,9 +122,15 @@ func (c *fileConfig) settings(log *slog.Logger) (*settings, error) {
 	s.profiles, err = c.profiles(time.Now())
 	fault(err)
 	s.warnOfPublic(log)
+	fault(c.escrow(s))
+	s.warnOfUnvalidated(log)
 	s.defaultProfile, err = c.defaultProfile()
 	fault(err)
 	s.limits, err = c.limits(log)
+	fault(err)
+	s.waiting, err = c.waitingBounds(log)
+	fault(err)
+	s.requestValidation, err = c.requestValidation()
 	fault(err)
 	fault(c.caaIdentities(s))
 	fault(c.validation(s))

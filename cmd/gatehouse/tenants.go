@@ -7,6 +7,7 @@ import (
 
 	"github.com/gatehouse-ca/gatehouse/auth"
 	"github.com/gatehouse-ca/gatehouse/policy"
+	"github.com/gatehouse-ca/gatehouse/ra"
 	"github.com/gatehouse-ca/gatehouse/seal"
 	"github.com/gatehouse-ca/gatehouse/storage"
 )
@@ -95,8 +96,11 @@ func checkTenants(ctx context.Context, s *settings, engine storage.Engine) []che
 	return append(out, checkSealed(ctx, s, db))
 }
 
-func checkSealed(ctx context.Context, s *settings, store auth.Store) checkResult {
+func checkSealed(ctx context.Context, s *settings, store *storage.DB) checkResult {
 	use, err := auth.CountSealed(ctx, store, s.sealer)
+	if err == nil {
+		err = ra.CountSealedKeys(ctx, store, &use, s.sealer)
+	}
 	if err != nil {
 		return checkResult{"seal", false, err.Error()}
 	}

@@ -2,10 +2,10 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/url"
-	"strconv"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -116,34 +116,18 @@ type userListCmd struct {
 }
 
 func (c *userListCmd) Run(ctx context.Context, s streams) error {
-	q := url.Values{"limit": {strconv.Itoa(c.Limit)}, "org": {c.Org}, "after": {c.After}}
+	at := place{c.Org, c.After, c.Limit}
 	var page userPage
-	if err := c.call(ctx, "GET", "/principals?"+q.Encode(), nil, &page); err != nil {
+	if err := c.call(ctx, "GET", "/principals?"+at.query(), nil, &page); err != nil {
 		return err
 	}
 	if c.JSON {
 		return writeJSON(s.out, page)
 	}
-	if len(page.Users) == 0 {
-		_, err := fmt.Fprintln(s.out, "no principals")
-		return err
-	}
-	w := tabwriter.NewWriter(s.out, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "LOGIN\tORG\tSTATUS\tROLES\tEXPIRES\tID\tNAME")
-	for _, v := range page.Users {
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", v.Login, v.Org, v.Status, v.roles(), day(v.Expires), v.ID, v.Name)
-	}
-	if err := w.Flush(); err != nil {
-		return err
-	}
-	if page.Next != "" {
-		more := []string{"more: gatehouse user list --after", page.Next, "--limit", strconv.Itoa(c.Limit)}
-		if c.Org != "" {
-			more = append(more, "--org", c.Org)
-		}
-		fmt.Fprintln(s.out, strings.Join(more, " "))
-	}
-	return nil
+	err := printTable(s.out, page.Users, "no principals", "LOGIN | ORG | STATUS | ROLES | EXPIRES | ID | NAME", func(v userView) []any {
+		return []any{v.Login, v.Org, v.Status, v.roles(), day(v.Expires), v.ID, v.Name}
+	})
+	return errors.Join(err, at.more(s.out, "user list", page.Next))
 }
 
 // userArg names one principal.

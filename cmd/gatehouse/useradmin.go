@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/base64"
 	"fmt"
 	"math"
 	"net/http"
@@ -51,7 +50,7 @@ func namedGrants(list []roleView) ([]auth.NamedGrant, error) {
 	for _, g := range list {
 		role, ok := auth.ParseRole(g.Role)
 		if !ok {
-			return nil, problem.New(problem.Malformed, "role %q is not known; give requester, approver, administrator or auditor", g.Role)
+			return nil, problem.New(problem.Malformed, "role %q is not known; give %s", g.Role, auth.RoleWords())
 		}
 		out = append(out, auth.NamedGrant{Org: g.Org, Role: role})
 	}
@@ -94,11 +93,15 @@ func (a *admin) viewUser(p *auth.Principal, used []time.Time) userView {
 
 // userRef names the principal in the path.
 func userRef(r *http.Request) auth.Ref {
-	text := r.PathValue("ref")
+	return principalRef(r.PathValue("ref"), r.URL.Query().Get("customer"))
+}
+
+// principalRef reads user: and a number, or a login and the customer that it is in.
+func principalRef(text, customer string) auth.Ref {
 	if id, ok := auth.ParsePrincipalID(text); ok {
 		return auth.Ref{ID: id}
 	}
-	return auth.Ref{Login: text, Customer: r.URL.Query().Get("customer")}
+	return auth.Ref{Login: text, Customer: customer}
 }
 
 func (a *admin) userAdd(caller auth.Caller, r *http.Request) (any, error) {
@@ -122,19 +125,15 @@ func (a *admin) userAdd(caller auth.Caller, r *http.Request) (any, error) {
 }
 
 func (a *admin) userList(caller auth.Caller, r *http.Request) (any, error) {
-	q, limit := r.URL.Query(), 50
-	if err := number(q.Get("limit"), "limit", &limit); err != nil {
-		return nil, err
-	}
-	cursor, err := base64.RawURLEncoding.DecodeString(q.Get("after"))
-	if err != nil {
-		return nil, problem.New(problem.Malformed, "after is no place that a page has named")
-	}
-	found, next, err := a.principals.List(r.Context(), caller, q.Get("org"), string(cursor), limit)
+	at, err := readPlace(r)
 	if err != nil {
 		return nil, err
 	}
-	page := userPage{Users: make([]userView, 0, len(found)), Next: base64.RawURLEncoding.EncodeToString([]byte(next))}
+	found, next, err := a.principals.List(r.Context(), caller, at.org, at.after, at.limit)
+	if err != nil {
+		return nil, err
+	}
+	page := userPage{Users: make([]userView, 0, len(found)), Next: named(next)}
 	for _, p := range found {
 		page.Users = append(page.Users, a.viewUser(p, nil))
 	}
