@@ -3,8 +3,8 @@
 
 # Debian packages by the program that shows they are there.
 PROGRAMS := certbot:certbot openssl:openssl softhsm2-util:softhsm2 redis-server:redis-server haproxy:haproxy \
-	docker-compose:docker-compose systemd-analyze:systemd ip:iproute2
-REQUIRED := certbot,openssl,softhsm2,tmpfs,redis-server,haproxy,docker-compose,systemd-analyze,netns
+	docker-compose:docker-compose systemd-analyze:systemd ip:iproute2 chromium:chromium
+REQUIRED := certbot,openssl,softhsm2,tmpfs,redis-server,haproxy,docker-compose,systemd-analyze,netns,chromium
 FUZZTIME ?= 10m
 CHAOS_ROUNDS ?= 100
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.7.0

@@ -158,9 +158,6 @@ func exactMembers(data []byte, known []member) error {
 // KeyID is the "kid": by which name the client knows its MAC key. Unverified.
 func (b *Binding) KeyID() string { return b.keyID }
 
-// Algorithm is one of [MACAlgorithms]. Unverified.
-func (b *Binding) Algorithm() MACAlgorithm { return b.algorithm }
-
 // Verify reports whether the binding was made with a MAC key. It compares in constant time. An empty key made nothing.
 func (b *Binding) Verify(key []byte) bool {
 	h := b.algorithm.newHash()

@@ -61,8 +61,8 @@ func TestPublishedBindings(t *testing.T) {
 			t.Errorf("%s: %v", tc.algorithm, err)
 			continue
 		}
-		if b.Algorithm() != tc.algorithm || b.KeyID() != "NE5GHMKZL7T4" || !b.Verify(mac) {
-			t.Errorf("%s: %s, %s, verified: %t", tc.algorithm, b.Algorithm(), b.KeyID(), b.Verify(mac))
+		if b.algorithm != tc.algorithm || b.KeyID() != "NE5GHMKZL7T4" || !b.Verify(mac) {
+			t.Errorf("%s: %s, %s, verified: %t", tc.algorithm, b.algorithm, b.KeyID(), b.Verify(mac))
 		}
 	}
 }
@@ -229,10 +229,10 @@ func FuzzBinding(f *testing.F) {
 				t.Fatalf("accepted what another implementation does not parse: %v\n%s", err, data)
 			}
 			read, _ := other.Verify(bindingKey)
-			if got := other.Signatures[0].Protected; got.KeyID != b.KeyID() || got.ExtraHeaders["url"] != any(bindingURL) || got.Algorithm != string(b.Algorithm()) {
+			if got := other.Signatures[0].Protected; got.KeyID != b.KeyID() || got.ExtraHeaders["url"] != any(bindingURL) || got.Algorithm != string(b.algorithm) {
 				t.Fatalf("the other implementation reads %+v", got)
 			}
-			if verified := b.Verify(bindingKey); verified != (read != nil) || verified != (string(b.Algorithm()) == name) {
+			if verified := b.Verify(bindingKey); verified != (read != nil) || verified != (string(b.algorithm) == name) {
 				t.Fatalf("verified: %t; the other implementation: %t; the MAC is of %s", verified, read != nil, name)
 			}
 			if bound, err := parseJWK(payload); err != nil || !bound.Equal(key) {

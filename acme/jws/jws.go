@@ -115,9 +115,6 @@ func (e *envelope) message(inner bool) (*Message, error) {
 	return &Message{header: *h, signed: signed, payload: payload, signature: signature}, nil
 }
 
-// Algorithm is the algorithm the message says it was signed with, one of [Algorithms].
-func (m *Message) Algorithm() Algorithm { return m.header.algorithm }
-
 // KeyID is the account URL in "kid", or "" when the message carries its key. Unverified.
 func (m *Message) KeyID() string { return m.header.keyID }
 

@@ -26,8 +26,8 @@ func TestMessagesOfEveryAlgorithm(t *testing.T) {
 					if err != nil {
 						t.Fatal(err)
 					}
-					if m.Algorithm() != s.algorithm || m.Nonce() != testNonce || m.URL() != testURL || m.KeyID() != kid {
-						t.Errorf("read alg %q nonce %q url %q kid %q", m.Algorithm(), m.Nonce(), m.URL(), m.KeyID())
+					if m.header.algorithm != s.algorithm || m.Nonce() != testNonce || m.URL() != testURL || m.KeyID() != kid {
+						t.Errorf("read alg %q nonce %q url %q kid %q", m.header.algorithm, m.Nonce(), m.URL(), m.KeyID())
 					}
 					if embedded := kid == ""; embedded != (m.Key() != nil) || embedded && !m.Key().Equal(key) {
 						t.Errorf("embedded key %v", m.Key())

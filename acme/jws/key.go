@@ -87,6 +87,3 @@ func ThumbprintOf(pub crypto.PublicKey) (string, bool) {
 // CryptoKey is the key as the standard library knows it: *ecdsa.PublicKey, ed25519.PublicKey or *rsa.PublicKey.
 // Callers must not change it.
 func (k *PublicKey) CryptoKey() crypto.PublicKey { return k.key }
-
-// Algorithm is the one algorithm this key signs with.
-func (k *PublicKey) Algorithm() Algorithm { return k.algorithm }

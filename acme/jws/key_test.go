@@ -28,7 +28,7 @@ func TestKeysOfEveryAlgorithm(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if !again.Equal(key) || !bytes.Equal(again.Marshal(), key.Marshal()) || again.Algorithm() != Algorithm(name) {
+			if !again.Equal(key) || !bytes.Equal(again.Marshal(), key.Marshal()) || again.algorithm != Algorithm(name) {
 				t.Errorf("%s became %s", key.Marshal(), again.Marshal())
 			}
 			if key.Equal(other.publicKey(t)) || key.Equal(nil) || (*PublicKey)(nil).Equal(key) || !(*PublicKey)(nil).Equal(nil) {

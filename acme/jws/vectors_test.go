@@ -49,8 +49,8 @@ func TestPublishedSignatures(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if key.Algorithm() != tt.algorithm {
-				t.Errorf("algorithm %s", key.Algorithm())
+			if key.algorithm != tt.algorithm {
+				t.Errorf("algorithm %s", key.algorithm)
 			}
 			signature, err := decode64(tt.signature)
 			if err != nil {
