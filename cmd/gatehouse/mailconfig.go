@@ -42,7 +42,7 @@ type mailConfig struct {
 	FromName string `yaml:"from_name"` // shown beside it, in ASCII
 	Hello    string `yaml:"hello"`     // the name given in EHLO; default: the host of the first public URL
 
-	Username string `yaml:"username"`
+	Username string `yaml:"username"` // of AUTH; without it the gateway does not log in
 	Password string `yaml:"password"` // a file of mode 0600 or env:NAME, never the password itself
 
 	Timeout     duration `yaml:"timeout"`     // of one mail, all in all; default 1m
@@ -202,6 +202,12 @@ func (n *notifyConfig) rule(c *fileConfig, log *slog.Logger) (notifyRule, error)
 	}
 	if len(r.events) == 0 || len(r.to) == 0 {
 		return r, errors.New("events and to are needed, as in {events: [waiting], to: [approvers@example.com]}")
+	}
+	switch { // an empty list would be about all
+	case n.Organisations != nil && len(n.Organisations) == 0:
+		return r, errors.New("organisations is empty; name one, or leave it out for all")
+	case n.Profiles != nil && len(n.Profiles) == 0:
+		return r, errors.New("profiles is empty; name one, or leave it out for all")
 	}
 	for _, address := range r.to {
 		if err := notify.CheckAddress(address); err != nil {

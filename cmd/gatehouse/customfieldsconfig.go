@@ -11,17 +11,17 @@ import (
 
 // customFieldConfig is policy.Field as it is written (docs/profiles.md).
 type customFieldConfig struct {
-	Number    int32    `yaml:"number"` // above zero, unique, never changed and never given to another field
-	Name      string   `yaml:"name"`   // unique; for people and requests
-	Type      string   `yaml:"type"`   // text (default), multiline, number, email, date or option
-	MinLength int      `yaml:"min_length"`
-	MaxLength int      `yaml:"max_length"`
-	Options   []string `yaml:"options"`   // of type option
-	Mandatory []string `yaml:"mandatory"` // doors at which every request must have it
+	Number    int32    `yaml:"number"`     // above zero, unique, never changed and never given to another field
+	Name      string   `yaml:"name"`       // unique; for people and requests
+	Type      string   `yaml:"type"`       // text (default), multiline, number, email, date or option
+	MinLength int      `yaml:"min_length"` // in characters; default 1
+	MaxLength int      `yaml:"max_length"` // the same; default 256, which is the most
+	Options   []string `yaml:"options"`    // of type option
+	Mandatory []string `yaml:"mandatory"`  // doors at which every request must have it
 }
 
 // fieldDoors are the doors that can ask for custom fields.
-func fieldDoors() []string { return []string{string(ra.DoorConsole)} }
+func fieldDoors() []string { return []string{string(ra.DoorConsole), string(ra.DoorSCM)} }
 
 // customFields checks the definitions; every fault is reported with its line.
 func (c *fileConfig) customFields() (*policy.Fields, error) {
