@@ -2,6 +2,7 @@ package ra
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"time"
 	"unicode"
@@ -17,8 +18,11 @@ const (
 	// moveTries bounds how often a transition is tried on what somebody else has just changed.
 	moveTries = 5
 	// maxMessage is how long an approver's message may be, in characters.
-	maxMessage = 500
+	maxMessage = 512
 )
+
+// ErrOwnRequest is in the chain of the refusal of an approval by the requester, for doors that have a word for it.
+var ErrOwnRequest = errors.New("ra: the approver is the requester")
 
 // Approve records that the caller consents to a request, and has it issued once enough people have: at once, or, of a request
 // whose client makes a new key with each try, when the client next asks. Doing so again counts once and changes nothing. The
@@ -44,7 +48,7 @@ func (r *Registrar) Approve(ctx context.Context, caller auth.Caller, id ID, mess
 		case e.Phase != Waiting || !now.Before(e.Due):
 			return nil, settled(e, now)
 		case caller.Principal == e.Requester, caller.Principal == e.Agent:
-			return nil, problem.New(problem.Unauthorized, "nobody approves their own request; somebody else must")
+			return nil, problem.Wrap(ErrOwnRequest, problem.Unauthorized, "nobody approves their own request; somebody else must")
 		case profile == nil:
 			return nil, problem.New(problem.Conflict, "the profile %q has changed since request %d was made, so it cannot be issued; decline it", e.Profile, id)
 		}

@@ -225,7 +225,7 @@ func TestDecisionsAreRefused(t *testing.T) {
 		{"what was declined", ben, declined.ID, "", problem.Conflict, "declined by user:1"},
 		{"what was issued", ben, issued.ID, "", problem.Conflict, "was issued"},
 		{"two lines", ann, mine.ID, "a\nb", problem.Malformed, "one line"},
-		{"a book", ann, mine.ID, strings.Repeat("x", 501), problem.Malformed, "at most 500"},
+		{"a book", ann, mine.ID, strings.Repeat("x", 513), problem.Malformed, "at most 512"},
 	} {
 		_, err := w.Approve(ctx, c.by, c.id, c.message)
 		wantKind(t, err, c.kind)

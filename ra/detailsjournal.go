@@ -95,7 +95,15 @@ func (r *Registrar) detailsEvent(ctx context.Context, kind audit.Kind, e *Enroll
 	}
 	event.NotAfter, event.DER, event.Issued, event.ProfileHash = c.NotAfter, c.DER, c.Issued, c.ProfileHash
 	event.Requester = c.Requester.Principal
+	event.Content, event.Approvers = e.Content, e.approvers() // which it has used, whoever's journal has its "signed"
 	return event, nil
+}
+
+func (e *Enrollment) approvers() (list []string) {
+	for _, a := range e.Approvals {
+		list = append(list, a.Approver)
+	}
+	return list
 }
 
 // Details is what goes with an enrollment, as an entry of a journal says it.
@@ -130,8 +138,14 @@ func (d *Details) About(e *Enrollment) bool {
 		(!e.Imported || bytes.Equal(d.event.Hash, e.Fingerprint[:])) && e.Created.Equal(d.entry.Created)
 }
 
-// Replayed is the enrollment with what the entry says: the later of the two, except that what was removed stays so, whatever
-// else is said of it. Nil means that there is nothing to change.
+// raises reports whether an entry marks what was imported as revoked, or raises the reason to keyCompromise.
+func (d *detailsEntry) raises(have *Enrollment) bool {
+	return d.Revoked != nil && have.Imported &&
+		(have.Revocation == nil || d.Revoked.Reason == ca.KeyCompromise && have.Revocation.Reason != ca.KeyCompromise)
+}
+
+// Replayed is the enrollment with what the entry says: the later of the two, except that what was removed or marked as revoked
+// stays so, whatever else is said of it. Nil means that there is nothing to change.
 func (d *Details) Replayed(have *Enrollment) *Enrollment {
 	said, next := d.entry, *have
 	if said.Edits > have.Edits {
@@ -145,11 +159,15 @@ func (d *Details) Replayed(have *Enrollment) *Enrollment {
 		if !have.Removed.IsZero() {
 			next.AutoRenew = AutoRenew{}
 		}
-		if said.Revoked != nil && have.Imported {
-			next = *next.Revoke(ca.Revocation(*said.Revoked))
-		}
-	} else if said.Removed.IsZero() || !have.Removed.IsZero() {
+	} else if (said.Removed.IsZero() || !have.Removed.IsZero()) && !said.raises(have) {
 		return nil
+	}
+	if said.raises(have) {
+		revocation := ca.Revocation(*said.Revoked)
+		if have.Revocation != nil {
+			revocation.At = have.Revocation.At
+		}
+		next = *next.Revoke(revocation)
 	}
 	if !said.Removed.IsZero() && have.Removed.IsZero() {
 		edits := next.Edits

@@ -2,6 +2,7 @@ package ra_test
 
 import (
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -70,5 +71,38 @@ func TestUnjournaledFieldsAreNotAcknowledged(t *testing.T) {
 	wantKind(t, err, problem.Unavailable)
 	if w.total() != 1 {
 		t.Errorf("%d enrollments", w.total())
+	}
+}
+
+// TestCommentsComeWithARequest: what is to go with an enrollment is held to its form before anything is made, and is in the journal
+// once the request is answered.
+func TestCommentsComeWithARequest(t *testing.T) {
+	w, ctx := newWorld(t), t.Context()
+	r := w.fielded()
+	caller := auth.Caller{Principal: "uid:0", Org: 1}
+	for _, change := range []func(*ra.Request){
+		func(q *ra.Request) { q.Comments = strings.Repeat("x", ra.MaxComments+1) },
+		func(q *ra.Request) { q.Comments = "\xff" },
+		func(q *ra.Request) { q.ExternalRequesters = []string{"ann@example.com", "nobody"} },
+	} {
+		req := w.unproven(ra.DoorConsole, "www.example.com")
+		change(&req)
+		_, err := r.Submit(ctx, caller, req)
+		wantKind(t, err, problem.Malformed)
+	}
+	if n := w.total(); n != 0 {
+		t.Errorf("%d enrollments came of it", n)
+	}
+	req := w.unproven(ra.DoorConsole, "www.example.com")
+	req.Comments, req.ExternalRequesters = "ticket 7\nof Ann's", []string{"ann@example.com"}
+	e, err := r.Submit(ctx, caller, req)
+	must(t, err)
+	n := newWorld(t)
+	n.clock.set(w.clock.now())
+	must(t, n.replay(w.journal.events, nil))
+	for _, got := range []*ra.Enrollment{w.read(e.ID), n.read(e.ID)} {
+		if got.Comments != "ticket 7\nof Ann's" || !slices.Equal(got.ExternalRequesters, []string{"ann@example.com"}) || got.Edits != 1 {
+			t.Errorf("it is %+v", got)
+		}
 	}
 }

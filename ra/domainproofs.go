@@ -74,7 +74,11 @@ func (m *Domains) proven(d *Domain, org auth.OrgID) (policy.Proven, bool) {
 	if d.Org != org && !m.below(org, d.Org) {
 		return policy.Proven{}, false
 	}
-	return policy.Proven{Proof: *d.Proof, Org: int32(org), Owner: int32(d.Org)}, true
+	proven := policy.Proven{Proof: *d.Proof, Org: int32(org), Owner: int32(d.Org)}
+	if d.Org != org { // where it was found, and who answered a mail, is the owner's; its domain and the journal say so
+		proven.Seen = ""
+	}
+	return proven, true
 }
 
 // proofs are those of a request as they stand now: proofs of domains are read anew, because a domain may have been removed,

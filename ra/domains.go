@@ -100,13 +100,31 @@ func parseDomain(text string) (identifier.Identifier, error) {
 	return name, nil
 }
 
-// org finds the organisation of a slug for a caller.
+// org finds the organisation of a slug.
 func (m *Domains) org(slug string) (auth.Org, error) {
 	o, ok := m.Directory.BySlug(slug)
 	if !ok {
-		return o, problem.New(problem.NotFound, "there is no organisation with the slug %q that works; gatehouse org list shows them", slug)
+		return o, noOrg(slug)
 	}
 	return o, nil
+}
+
+// orgOf is org for a caller who may do something there. One that the caller may not know of is none.
+func (m *Domains) orgOf(caller auth.Caller, slug string, action auth.Action) (auth.Org, error) {
+	o, err := m.org(slug)
+	if err != nil {
+		return o, err
+	}
+	if err := m.Directory.May(caller, action, o.ID); problem.Is(err, problem.NotFound) {
+		return auth.Org{}, noOrg(slug)
+	} else if err != nil {
+		return auth.Org{}, err
+	}
+	return o, nil
+}
+
+func noOrg(slug string) error {
+	return problem.New(problem.NotFound, "there is no organisation with the slug %q that works; gatehouse org list shows them", slug)
 }
 
 // Add gives a domain that is nobody's to an organisation. Conflict if it is another's, or its own already.
@@ -115,11 +133,8 @@ func (m *Domains) Add(ctx context.Context, caller auth.Caller, domain, slug stri
 	if err != nil {
 		return nil, err
 	}
-	org, err := m.org(slug)
+	org, err := m.orgOf(caller, slug, auth.ManageDomains)
 	if err != nil {
-		return nil, err
-	}
-	if err := m.Directory.May(caller, auth.ManageDomains, org.ID); err != nil {
 		return nil, err
 	}
 	return m.change(ctx, name, caller.Principal, "added", func(d *Domain) (*Domain, error) {
@@ -146,7 +161,7 @@ func (m *Domains) Delegate(ctx context.Context, caller auth.Caller, domain, slug
 	if err != nil {
 		return nil, err
 	}
-	to, err := m.org(slug)
+	to, err := m.orgOf(caller, slug, auth.View)
 	if err != nil {
 		return nil, err
 	}
@@ -264,6 +279,10 @@ func (m *Domains) seenBy(caller auth.Caller, d *Domain) *Domain {
 	}
 	c := d.clone()
 	c.Validation, c.Email = nil, nil
+	if c.Proof != nil { // where it was found says all that
+		p := *c.Proof
+		p.Seen, c.Proof = "", &p
+	}
 	c.Delegations = slices.DeleteFunc(c.Delegations, func(l Delegation) bool { return m.Directory.May(caller, auth.View, l.Org) != nil })
 	return c
 }
@@ -280,10 +299,7 @@ func (m *Domains) List(ctx context.Context, caller auth.Caller, slug, after stri
 	var org auth.OrgID
 	switch {
 	case slug != "":
-		o, err := m.org(slug)
-		if err == nil {
-			err = m.Directory.May(caller, auth.View, o.ID)
-		}
+		o, err := m.orgOf(caller, slug, auth.View)
 		if err != nil {
 			return nil, err
 		}

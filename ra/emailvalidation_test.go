@@ -1,6 +1,7 @@
 package ra_test
 
 import (
+	"context"
 	"errors"
 	"strings"
 	"testing"
@@ -123,6 +124,14 @@ func TestOnlyAllowedAddresses(t *testing.T) {
 			}
 		}
 	}
+	// Somebody waits for the command's end, however slowly the DNS answers about each of the addresses.
+	w.book.until = nil
+	must(t, second(w.ValidateByEmail(ctx, operator, "example.com", []string{"admin@example.com", "postmaster@example.com"})))
+	for _, until := range w.book.until {
+		if until.IsZero() || time.Until(until) > 25*time.Second || until != w.book.until[0] {
+			t.Errorf("the ways to addresses are looked for until %s", until)
+		}
+	}
 	manager := auth.Caller{Principal: "user:2", Org: 1, Roles: []auth.Grant{{Org: 1, Role: auth.Administrator}}}
 	_, err = w.ValidateByEmail(ctx, manager, "example.com", []string{"admin@example.com"})
 	must(t, err)
@@ -133,6 +142,34 @@ func TestOnlyAllowedAddresses(t *testing.T) {
 	wantKind(t, err, problem.Malformed)
 	if _, err := w.press(letter{ID: w.record("example.com").Email.Links[0].ID}); !problem.Is(err, problem.NotFound) {
 		t.Errorf("an answer: %v", err)
+	}
+}
+
+// TestWhoAnsweredIsTheOwners: an organisation that was given a domain uses its proof, and is not told who answers mail of the owner's,
+// or from where.
+func TestWhoAnsweredIsTheOwners(t *testing.T) {
+	w, ctx := newEmailWorld(t), t.Context()
+	w.confirms(w.asked("example.com", "main", "admin@example.com")[0])
+	for _, change := range []func(context.Context, auth.Caller, string, string) (*ra.Domain, error){w.Delegate, w.Approve} {
+		must(t, second(change(ctx, operator, "example.com", "below")))
+	}
+	below := auth.Caller{Principal: "user:3", Org: 3, Roles: []auth.Grant{{Org: 3, Role: auth.Administrator}}}
+	list, err := w.List(ctx, below, "below", "", 10)
+	must(t, err)
+	d, err := w.Get(ctx, below, "example.com")
+	must(t, err)
+	e, err := w.submit(child, "www.example.com")
+	must(t, err)
+	if len(list) != 1 || len(e.Proofs) != 1 || e.Proofs[0].Owner != 1 {
+		t.Fatalf("%+v, %+v", list, e)
+	}
+	for _, p := range []*dcv.Proof{list[0].Proof, d.Proof, &e.Proofs[0].Proof} {
+		if p.Method != dcv.EmailConstructed || strings.Contains(p.Seen, "admin@") || strings.Contains(p.Seen, "192.0.2.7") {
+			t.Errorf("%+v", p)
+		}
+	}
+	if p := w.record("example.com").Proof; !strings.Contains(p.Seen, "admin@example.com") || !strings.Contains(p.Seen, "192.0.2.7") {
+		t.Errorf("the owner's: %+v", p)
 	}
 }
 

@@ -88,6 +88,8 @@ func (m *Domains) choose(ctx context.Context, d *Domain, addresses []string) ([]
 		return nil, problem.New(problem.Malformed, "address: %d are given; at most %d can be", len(addresses), MaxEmailAddresses)
 	}
 	mode := m.dnssec()
+	ctx, cancel := context.WithTimeout(ctx, lookTime)
+	defer cancel()
 	found, err := m.Email.Finder.EmailContacts(ctx, d.Name, mode)
 	if err != nil {
 		return nil, err

@@ -30,6 +30,7 @@ type postbook struct {
 	failures  []string
 	route     error
 	insecure  bool
+	until     []time.Time // to which the looks for the way to addresses were bounded; zero: they were not
 }
 
 func (p *postbook) EmailContacts(_ context.Context, name identifier.Identifier, _ dcv.DNSSEC) (*dcv.EmailContacts, error) {
@@ -45,9 +46,11 @@ func (p *postbook) EmailContacts(_ context.Context, name identifier.Identifier, 
 	return found, nil
 }
 
-func (p *postbook) MailRoute(context.Context, string, dcv.DNSSEC) (bool, error) {
+func (p *postbook) MailRoute(ctx context.Context, _ string, _ dcv.DNSSEC) (bool, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	until, _ := ctx.Deadline()
+	p.until = append(p.until, until)
 	return !p.insecure, p.route
 }
 

@@ -27,11 +27,12 @@ const MaxID ID = 1<<31 - 1
 // Door is the protocol an enrollment came in by.
 type Door string
 
-// The doors that are built: ACME, and the console, which means the operator's commands as well. The gateway itself needs none:
-// it asks for its own listener's certificate.
+// The doors that are built: ACME, the console, which means the operator's commands as well, and the REST dialects by their names.
+// The gateway itself needs none: it asks for its own listener's certificate.
 const (
 	DoorACME    Door = "acme"
 	DoorConsole Door = "console"
+	DoorSCM     Door = "scm"
 	DoorSystem  Door = "system"
 )
 
@@ -149,7 +150,8 @@ type Enrollment struct {
 	Locations            []Location // where the certificate is used, at most MaxLocations, by number
 	LastLocation         int        // the highest number that a location had
 	RenewedManually      time.Time  // when somebody said that it needs no renewal here any more; zero: nobody did
-	ReplaceReason        string     // why it takes the place of another, as its requester put it
+	Reissue              bool       // it takes the place of another by [Registrar.Replace], not by a renewal
+	ReplaceReason        string     // why it does, as its requester put it
 	Edits                int64      // how often this was changed; a replay goes by it
 	Removed              time.Time  // zero: it was not
 	Remover              string     // principal

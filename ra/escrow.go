@@ -112,7 +112,7 @@ type KeyNote struct {
 type KeyStore interface {
 	// PrivateKey reads an enrollment's key; NotFound if there is none.
 	PrivateKey(ctx context.Context, id ID) (*StoredKey, error)
-	// PrivateKeys lists keys by their enrollments' numbers, behind one, at most limit.
+	// PrivateKeys lists keys by their enrollments' numbers, behind one, at most limit; fewer only if there are no more.
 	PrivateKeys(ctx context.Context, after ID, limit int) ([]*StoredKey, error)
 	// EndedKeys lists enrollments that have a key and a certificate whose notAfter is before a time, at most limit.
 	EndedKeys(ctx context.Context, before time.Time, limit int) ([]*Enrollment, error)
@@ -125,7 +125,7 @@ type KeyStore interface {
 	AddDownload(ctx context.Context, d *Download) error
 	// Download reads a link by the hash of its secret; NotFound if there is none (any more).
 	Download(ctx context.Context, hash [32]byte) (*Download, error)
-	// UseDownload removes a link, as it was read; Conflict if somebody else did first.
+	// UseDownload removes a link, as it was read; Conflict if somebody else did first, or the key was destroyed.
 	UseDownload(ctx context.Context, d *Download) error
 }
 

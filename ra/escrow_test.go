@@ -8,7 +8,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -97,41 +96,53 @@ func (w *keyWorld) recordsNothing() {
 	}
 }
 
-// TestKeyWorkIsBounded: so many keys are made at once, and who waits too long is told to come again.
+// TestKeyWorkIsBounded: so many keys are made at once, and who waits too long is told to come again and keeps his link.
 func TestKeyWorkIsBounded(t *testing.T) {
 	w := newKeyWorld(t)
-	r := w.keeping(sealer(t, 1), func(c *ra.Config) { c.Escrow.AtOnce, c.Escrow.Wait = 2, 5*time.Millisecond })
-	w.Registrar = r
 	e := w.made("www.example.com")
-	var inside, most atomic.Int64
-	release := make(chan struct{})
-	var wg sync.WaitGroup
-	var busy, other atomic.Int64
-	for range 6 {
-		secret, _, err := r.OfferDownload(t.Context(), kim, e.ID, inClear)
-		must(t, err)
-		wg.Go(func() {
+	r := w.keeping(sealer(t, 1), func(c *ra.Config) { c.Escrow.AtOnce, c.Escrow.Wait = 2, 5*time.Millisecond })
+	// take comes again for as long as it is told to: on a machine that is busy a turn that is free may be missed.
+	take := func(secret string, write func()) error {
+		for {
 			_, err := r.TakeDownload(t.Context(), secret, "", func(ra.KeyFile) ([]byte, error) {
-				n := inside.Add(1)
-				for m := most.Load(); n > m && !most.CompareAndSwap(m, n); m = most.Load() {
-				}
-				<-release
-				inside.Add(-1)
+				write()
 				return nil, nil
 			})
-			switch {
-			case problem.Is(err, problem.Unavailable):
-				if busy.Add(1) == 4 {
-					close(release)
-				}
-			case err != nil:
-				other.Add(1)
+			if !problem.Is(err, problem.Unavailable) || t.Context().Err() != nil {
+				return err
+			}
+		}
+	}
+	var secrets []string
+	for range 5 {
+		secret, _, err := r.OfferDownload(t.Context(), kim, e.ID, inClear)
+		must(t, err)
+		secrets = append(secrets, secret)
+	}
+	inside, release := make(chan bool), make(chan bool)
+	var wg sync.WaitGroup
+	for _, secret := range secrets[:2] {
+		wg.Go(func() {
+			if err := take(secret, func() { inside <- true; <-release }); err != nil {
+				t.Errorf("one of the two: %v", err)
 			}
 		})
 	}
+	<-inside
+	<-inside
+	for _, secret := range secrets[2:] {
+		_, err := r.TakeDownload(t.Context(), secret, "", func(ra.KeyFile) ([]byte, error) {
+			t.Error("a third is inside")
+			return nil, nil
+		})
+		if !problem.Is(err, problem.Unavailable) {
+			t.Errorf("a third: %v", err)
+		}
+	}
+	close(release)
 	wg.Wait()
-	if most.Load() != 2 || busy.Load() != 4 || other.Load() != 0 {
-		t.Errorf("%d at once, %d were told to come again, %d failed", most.Load(), busy.Load(), other.Load())
+	for _, secret := range secrets[2:] {
+		must(t, take(secret, func() {}))
 	}
 }
 

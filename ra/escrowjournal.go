@@ -89,6 +89,7 @@ func (r *Registrar) keyEvent(ctx context.Context, kind audit.Kind, e *Enrollment
 	event.Issuer, event.Serial, event.NotAfter, event.DER = c.Issuer, string(c.Serial), c.NotAfter, c.DER
 	event.Requester, event.Issued, event.Door = c.Requester.Principal, c.Issued, c.Requester.Door
 	event.Profile, event.ProfileHash = c.Profile, c.ProfileHash
+	event.Content, event.Approvers = e.Content, e.approvers()
 	return event, nil
 }
 

@@ -62,6 +62,10 @@ func (r *Registrar) keyFor(ctx context.Context, caller auth.Caller, profile *pol
 		return "", err
 	case k.Public == sha256.Sum256(csr.RawSubjectPublicKeyInfo):
 		req.made = &StoredKey{Origin: k.Origin, By: k.By, Type: k.Type, Public: k.Public, Sealed: k.Sealed}
+		// A rewrap that goes on meanwhile may be past the new one's place.
+		if sealed, _, err := r.Escrow.Sealer.Rewrap(ctx, seal.PrivateKey, k.object(), k.Sealed); err == nil {
+			req.made.Sealed = sealed
+		}
 	}
 	return fmt.Sprintf("the key of enrollment %d, which it renews", old.ID), nil
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/gatehouse-ca/gatehouse/audit"
 	"github.com/gatehouse-ca/gatehouse/problem"
 	"github.com/gatehouse-ca/gatehouse/ra"
+	"github.com/gatehouse-ca/gatehouse/storage"
 )
 
 // given is a new world with some entries of a journal in this sequence, each a journal of its own.
@@ -168,4 +169,37 @@ func TestReplayedKeyOfWhatIsGone(t *testing.T) {
 	must(t, r.Apply(t.Context(), made))
 	must(t, r.End(t.Context()))
 	n.recordsNothing()
+}
+
+// TestReplayedKeyOfWhatIsForgotten changes nothing: of what was revoked and removed the certificate stays, its enrollment does not.
+func TestReplayedKeyOfWhatIsForgotten(t *testing.T) {
+	w := newKeyWorld(t)
+	e := w.made("www.example.com")
+	must(t, w.Revoke(t.Context(), kim, ra.Revocation{Issuer: "main", Serial: e.Serial, Reason: 4}))
+	must(t, w.Remove(t.Context(), kim, e.ID))
+	w.clock.set(w.read(e.ID).RemovedUntil().Add(time.Second))
+	must(t, w.ForgetRemoved(t.Context()))
+	if _, err := w.db.Enrollment(t.Context(), e.ID); !problem.Is(err, problem.NotFound) {
+		t.Fatalf("it is still there: %v", err)
+	}
+	for _, said := range w.words(e.ID) {
+		must(t, w.replay([]audit.Event{said}, nil))
+	}
+	if keys, err := w.db.PrivateKeys(t.Context(), 0, 10); err != nil || len(keys) != 0 {
+		t.Errorf("%d keys came back: %v", len(keys), err)
+	}
+}
+
+// TestReplayedKeyOfADamagedStore: where the enrollment says that it has a key and there is none, the journal's is put back.
+func TestReplayedKeyOfADamagedStore(t *testing.T) {
+	w := newKeyWorld(t)
+	e := w.made("www.example.com")
+	must(t, w.engine.Commit(t.Context(), storage.Batch{Version: storage.NewVersion(), Deletes: []storage.Key{"key/1"}}))
+	if _, err := w.db.PrivateKey(t.Context(), e.ID); !problem.Is(err, problem.NotFound) {
+		t.Fatalf("it is still there: %v", err)
+	}
+	must(t, w.replay(w.words(e.ID), nil))
+	if !w.hasKey(e) {
+		t.Error("the key is gone")
+	}
 }

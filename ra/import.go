@@ -25,10 +25,11 @@ const (
 	// MaxImportedIssuers is how many issuers' certificates may come with one.
 	MaxImportedIssuers = 10
 
-	// A batch is what is recorded in one commit and one write of the journal, which has bounds of its own.
+	// A batch is what is recorded in one commit and one write of the journal, which takes 4 MiB. importBatchOctets are of the journal;
+	// the largest entry that there can be has 2 MiB.
 	importBatch       = 250
 	importBatchNames  = 2500
-	importBatchOctets = 2 << 20
+	importBatchOctets = 3 << 20
 )
 
 // ImportItem is one certificate to be imported.
@@ -111,7 +112,9 @@ func (r *Registrar) readImport(caller auth.Caller, item ImportItem) (*imported, 
 		return nil, err
 	}
 	one.item, one.org = item, org
-	return one, nil
+	event, err := importEvent(&Import{Enrollment: one.noted(one.enrollment(0, org, r.Now())), Certificate: one.cert.Raw, Issuers: one.issuers}, r.Now())
+	one.octets = importOctets(event)
+	return one, err
 }
 
 // checkImportNotes holds what is to go with an enrollment to its bounds.
@@ -145,12 +148,12 @@ type importing struct {
 
 // fits reports whether one more stays within a batch's bounds.
 func (b *importing) fits(one *imported) bool {
-	return len(b.list) < importBatch && b.names+len(one.names) <= importBatchNames && b.octets+one.octets() <= importBatchOctets
+	return len(b.list) < importBatch && b.names+len(one.names) <= importBatchNames && b.octets+one.octets <= importBatchOctets
 }
 
 func (b *importing) add(one *imported) {
 	b.list = append(b.list, one)
-	b.names, b.octets = b.names+len(one.names), b.octets+one.octets()
+	b.names, b.octets = b.names+len(one.names), b.octets+one.octets
 }
 
 // finish records what was gathered and begins anew. A failure is every open item's result.
@@ -262,12 +265,17 @@ func (b *importing) enroll(ctx context.Context, fresh []*imported) ([]*Import, e
 		if err != nil {
 			return nil, err
 		}
-		e := one.enrollment(id, one.org, now)
+		e := one.noted(one.enrollment(id, one.org, now))
 		e.Door, e.Requester, e.Profile = b.door, b.caller.Principal, one.item.Profile
-		e.Comments, e.ExternalRequesters, e.CustomFields = one.item.Comments, one.item.ExternalRequesters, one.item.CustomFields
 		list = append(list, &Import{Enrollment: e, Certificate: one.cert.Raw, Issuers: one.issuers, Claim: one.claim})
 	}
 	return list, nil
+}
+
+// noted gives an enrollment what its certificate came with.
+func (i *imported) noted(e *Enrollment) *Enrollment {
+	e.Comments, e.ExternalRequesters, e.CustomFields = i.item.Comments, i.item.ExternalRequesters, i.item.CustomFields
+	return e
 }
 
 // twice gives those that stand in the batch more than once the enrollment of the first.

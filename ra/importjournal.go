@@ -43,6 +43,16 @@ func importEvent(i *Import, at time.Time) (audit.Event, error) {
 	return event, err
 }
 
+// importOctets is what an entry takes in the journal, at most: octets in base64, names in quotes, and the rest, which is bounded.
+func importOctets(e audit.Event) int {
+	const rest = 3 << 10
+	n := rest + (len(e.DER)+len(e.Data))/3*4
+	for _, name := range e.Names {
+		n += len(name) + 3
+	}
+	return n
+}
+
 // ImportFromEvent is the import that an event of kind Imported tells of, as it was recorded. Its Claim and Version are zero.
 func ImportFromEvent(e audit.Event) (*Import, error) {
 	if e.Kind != audit.Imported {
@@ -120,15 +130,18 @@ func (r *Registrar) settleImports(ctx context.Context, before time.Time) error {
 // settleSome tells of the first notes, as many as one write of the journal takes, and reports how many those were.
 func (r *Registrar) settleSome(ctx context.Context, notes []ImportNote) (done int, err error) {
 	var events []audit.Event
-	for octets := 0; done < len(notes) && octets < importBatchOctets; done++ {
+	for octets := 0; done < len(notes); done++ {
 		event, err := r.noted(ctx, notes[done])
 		if err != nil {
 			return 0, err
 		}
-		if event != nil {
-			events = append(events, *event)
-			octets += len(event.DER) + len(event.Data)
+		if event == nil {
+			continue
 		}
+		if octets += importOctets(*event); octets > importBatchOctets && len(events) > 0 {
+			break
+		}
+		events = append(events, *event)
 	}
 	if len(events) > 0 {
 		if err := r.Journal.Append(ctx, events...); err != nil {
@@ -175,6 +188,9 @@ func errImportJournal(err error) error {
 // never happen, so the journal and whoever reads the log are told. Whoever showed it is told what anybody is told who shows
 // another organisation's.
 func (r *Registrar) unrecorded(ctx context.Context, caller auth.Caller, one *imported) error {
+	if r.Now().After(one.cert.NotAfter.Add(RemovedRetention)) { // it may have been removed, and nothing is on record of such any more
+		return errNotOurs
+	}
 	issuer, serial := r.Authority.SignedBy(one.cert), ca.SerialOf(one.cert.SerialNumber)
 	r.Log.Error("a certificate was shown to us that an issuer of this gateway has signed and of which there is no record; revoke its issuer or find out how it came about",
 		"issuer", issuer, "serial", serial, "shown by", caller.Principal, "organisation", one.org)

@@ -39,6 +39,7 @@ type imported struct {
 	names       []identifier.Identifier
 	ignored     int // names that are left out
 	fingerprint [32]byte
+	octets      int // that the journal's entry takes, at most
 
 	claim  [16]byte
 	known  *Enrollment
@@ -46,16 +47,7 @@ type imported struct {
 }
 
 func (i *imported) key() ImportKey {
-	return ImportKey{Org: i.org, Serial: ca.SerialOf(i.cert.SerialNumber), Fingerprint: i.fingerprint}
-}
-
-// octets is what is recorded of it.
-func (i *imported) octets() int {
-	n := len(i.cert.Raw)
-	for _, der := range i.issuers {
-		n += len(der)
-	}
-	return n
+	return ImportKey{Org: i.org, Serial: ca.SerialOf(i.cert.SerialNumber), Fingerprint: i.fingerprint, TBSHash: sha256.Sum256(i.cert.RawTBSCertificate)}
 }
 
 // parseImport reads a certificate as a stranger sent it. Nobody vouches for what it says; its signature is not verified.
@@ -66,7 +58,10 @@ func parseImport(der []byte) (*imported, error) {
 	}
 	i := &imported{cert: cert, fingerprint: sha256.Sum256(cert.Raw)}
 	i.takeNames()
+	_, err = ca.ParseSerial(string(ca.SerialOf(cert.SerialNumber)))
 	switch {
+	case err != nil: // no list could have it, and nobody could ask for it
+		return nil, problem.New(problem.Malformed, "certificate: its serial number is zero or has more than 20 octets, which nobody may give one (RFC 5280, 4.1.2.2)")
 	case cert.IsCA && len(i.names) == 0:
 		return nil, problem.New(problem.Malformed, "certificate: it is an authority's and names no host; import the certificates of servers, and authorities' as what they come with")
 	case cert.NotAfter.Unix() <= 0 || cert.NotAfter.Year() > 9999 || cert.NotBefore.Year() < 1900:

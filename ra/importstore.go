@@ -16,11 +16,14 @@ type ImportKey struct {
 	Org         auth.OrgID
 	Serial      ca.Serial
 	Fingerprint [32]byte // SHA-256 of the certificate's DER
+	// TBSHash is the SHA-256 of what is signed of it. One of our own is known by that: whoever has seen it can write a signature by
+	// ECDSA in another way that holds as well.
+	TBSHash [32]byte
 }
 
 // ImportFound is what there is of a certificate.
 type ImportFound struct {
-	Recorded *Enrollment // whichever organisation's, for which an issuer of ours has issued this very certificate
+	Recorded *Enrollment // whichever organisation's, for which an issuer of ours has issued this very certificate, its signature aside
 	Imported *Enrollment // the newest of the organisation itself
 	Claim    [16]byte    // of the record that says so, as read; zero: there is none
 }

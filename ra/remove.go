@@ -96,8 +96,17 @@ func (e *Enrollment) RemovedUntil() time.Time {
 
 // journalRemoval tells the journal of a removal, and of the end of the request that was removed, if it was one.
 func (r *Registrar) journalRemoval(ctx context.Context, e *Enrollment) error {
-	if e.Phase == Declined && e.Decliner == e.Remover && e.Failure != nil && e.Failure.At.Equal(e.Removed) && e.Content != "" {
-		if err := r.journalDecline(ctx, e); err != nil {
+	void := e.Phase == Declined && e.Decliner == e.Remover && e.Failure != nil && e.Failure.At.Equal(e.Removed) && e.Content != ""
+	if e.Phase == Failed && e.Content != "" && len(e.Approvals) > 0 {
+		s, err := r.Store.Standing(ctx, e.Content)
+		if err != nil {
+			return err
+		}
+		// Otherwise a later request has its approvals, and is not what was removed.
+		void = s.Enrollment == nil || s.Enrollment.ID == e.ID || s.Enrollment.Created.After(e.Removed)
+	}
+	if void {
+		if err := r.journal(ctx, audit.Declined, e, e.Remover, "the enrollment was removed", e.Removed); err != nil {
 			return err
 		}
 	}

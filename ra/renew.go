@@ -67,7 +67,10 @@ func (r *Registrar) renewing(ctx context.Context, caller auth.Caller, q RenewReq
 	if err != nil {
 		return nil, err
 	}
-	return e, r.mayEdit(caller, e, problem.New(problem.NotFound, "no enrollment has this renew id"))
+	if err := r.mayEdit(caller, e, problem.New(problem.NotFound, "no enrollment has this renew id")); err != nil {
+		return nil, err
+	}
+	return r.reissued(ctx, caller, e)
 }
 
 // renewal is the request that renews an enrollment, with its own CSR if there is none.
@@ -112,7 +115,7 @@ func (r *Registrar) Replace(ctx context.Context, caller auth.Caller, q ReplaceRe
 		}
 		req := Request{
 			Org: old.Org, Profile: old.Profile, Names: q.Names, CSR: q.CSR, Requested: r.sameValidity(old), Term: old.Term,
-			CustomFields: old.CustomFields, replaceReason: q.Reason, supersedes: r.RevokeReplaced > 0, Validate: q.Validate,
+			CustomFields: old.CustomFields, reissue: true, replaceReason: q.Reason, supersedes: r.RevokeReplaced > 0, Validate: q.Validate,
 		}
 		if len(req.Names) == 0 {
 			req.Names = old.Names
@@ -173,9 +176,12 @@ func (r *Registrar) follow(ctx context.Context, old *Enrollment, req *Request) e
 	req.Replaces, req.follows = old.ID, old
 	req.Begin = func(id ID) any {
 		f := &Successor{Of: old, Next: id, Mark: s.Mark}
+		after := *old
+		after.RevokeFrom = time.Time{} // that of a replacement which came to nothing
 		if req.supersedes {
-			after := *old
 			after.RevokeFrom = r.Now().Add(r.RevokeReplaced)
+		}
+		if !after.RevokeFrom.Equal(old.RevokeFrom) {
 			f.After = &after
 		}
 		return f
@@ -206,7 +212,7 @@ func (e *Enrollment) inherit(req Request) {
 		return
 	}
 	e.Comments, e.ExternalRequesters, e.AutoRenew, e.SuspendNotifications = old.Comments, old.ExternalRequesters, old.AutoRenew, old.SuspendNotifications
-	e.ReplaceReason = req.replaceReason
+	e.Reissue, e.ReplaceReason = req.reissue, req.replaceReason
 }
 
 // MarkRenewed records that an enrollment needs no renewal here any more: because another one of the same organisation, by, took
@@ -228,7 +234,11 @@ func (r *Registrar) MarkRenewed(ctx context.Context, caller auth.Caller, id, by 
 		if by == 0 {
 			return nil, nil
 		}
-		return r.link(ctx, caller, e, by)
+		fact, err := r.link(ctx, caller, e, by)
+		if fact != nil {
+			e.RevokeFrom = time.Time{} // it was not replaced by that one
+		}
+		return fact, err
 	})
 }
 

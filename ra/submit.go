@@ -49,7 +49,11 @@ type Request struct {
 	Term        time.Duration // of the profile's ([policy.Profile.Terms]); zero leaves it to the profile
 	// CustomFields name fields by number or by name. Which of them a request must have is up to its door and profile.
 	CustomFields []policy.FieldValue
-	Replaces     ID // the enrollment that this one takes the place of; zero: none. That it may is the door's decision
+	// Comments and ExternalRequesters go with the enrollment, as [Registrar.Update] has them. What joins a request that is there
+	// already leaves that one's as they are, and what takes another's place has the other's.
+	Comments           string
+	ExternalRequesters []string
+	Replaces           ID // the enrollment that this one takes the place of; zero: none. That it may is the door's decision
 	// Begin gives the door's own fact that is recorded in the same commit as the first intent, once the enrollment has a
 	// number. Nil if the door has none.
 	Begin func(ID) any
@@ -58,6 +62,7 @@ type Request struct {
 	Holder string
 
 	follows       *Enrollment // whose place it takes, as read: what goes with it goes on
+	reissue       bool        // by Replace
 	replaceReason string
 	supersedes    bool // that one is to be revoked later
 
@@ -111,6 +116,9 @@ func (r *Registrar) submitAs(ctx context.Context, caller auth.Caller, req Reques
 	profile, ok := r.Profiles[req.Profile]
 	if !ok || !r.Allowed(caller.Org, req.Profile) {
 		return nil, problem.New(problem.Unauthorized, "the profile %q is not available to this organisation", req.Profile)
+	}
+	if err := cmp.Or(checkComments(req.Comments), checkAddresses(req.ExternalRequesters)); err != nil {
+		return nil, err
 	}
 	e, err := r.submitWithKey(ctx, caller, profile, req)
 	if err != nil {
@@ -183,6 +191,7 @@ func newEnrollment(id ID, caller auth.Caller, req Request, q policy.Request, com
 		Created: q.Now.UTC().Truncate(time.Second), Claims: req.Claims, Phase: Requested,
 		CSR: req.CSR, Proofs: req.Proofs, Restriction: req.Restriction, Due: q.Now.Add(lease), Attempts: 1, Replaces: req.Replaces,
 		Requested: req.Requested, Term: req.Term, CustomFields: req.CustomFields,
+		Comments: req.Comments, ExternalRequesters: slices.Clone(req.ExternalRequesters),
 	}
 	if req.Door.keepsCSR() {
 		e.Claims = append(slices.Clone(e.Claims), renewClaim(req.Door))

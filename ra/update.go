@@ -99,7 +99,7 @@ func (r *Registrar) apply(c Changes, e *Enrollment) error {
 // applyFields changes custom fields, unless people are looking at them to decide.
 func (r *Registrar) applyFields(values []policy.FieldValue, e *Enrollment) error {
 	switch e.Phase {
-	case Waiting, Approved, Requested:
+	case Validating, Waiting, Approved, Requested:
 		return problem.New(problem.Conflict, "the custom fields of enrollment %d are what it is decided by; change them once it is issued, or make a new request", e.ID)
 	}
 	profile, ok := r.Profiles[e.Profile]

@@ -133,7 +133,7 @@ func (r *Registrar) revokeReplaced(ctx context.Context, e *Enrollment) error {
 		return err
 	}
 	switch due := successor.Issued.Add(r.RevokeReplaced); {
-	case r.RevokeReplaced <= 0: // no more
+	case r.RevokeReplaced <= 0, !successor.Door.keepsCSR(): // no more; or a client has renewed what was not replaced in the end
 		next.RevokeFrom = time.Time{}
 	case successor.Issued.IsZero():
 		next.RevokeFrom = r.Now().Add(successorPause)
@@ -211,7 +211,7 @@ func (r *Registrar) renewFor(ctx context.Context, e *Enrollment) (*Enrollment, e
 	if req.Key != "" { // nobody but the gateway has to change anything for a new one
 		req.CSR = nil
 	}
-	req.Door = e.Door
+	req.Door, req.Agent = e.Door, e.Agent
 	if err := r.follow(ctx, e, &req); err != nil {
 		return nil, err
 	}

@@ -199,6 +199,9 @@ func (r *Registrar) admit(ctx context.Context, e *Enrollment) (*Enrollment, erro
 	if err != nil {
 		return r.refuse(ctx, e, err)
 	}
+	if e.Agent != "" { // as in certify
+		q.Approvals = slices.DeleteFunc(slices.Clone(q.Approvals), func(a policy.Approval) bool { return a.Approver == e.Agent })
+	}
 	if standing.waits(q.Now) {
 		return r.refuse(ctx, e, problem.New(problem.Unauthorized, "request %d of the same content waits for approval already; this one is not needed", standing.Enrollment.ID))
 	}

@@ -24,6 +24,7 @@ type detailsRecord struct {
 	Remover              string           `cbor:"55,keyasint,omitempty"`
 	RevokeFrom           millis           `cbor:"56,keyasint,omitempty"`
 	ReplaceReason        string           `cbor:"57,keyasint,omitempty"`
+	Reissue              bool             `cbor:"58,keyasint,omitempty"`
 }
 
 // autoRenewRecord is an ra.AutoRenew with its ra.RenewalTrial.
@@ -52,7 +53,7 @@ func toDetails(e *ra.Enrollment) detailsRecord {
 	r := detailsRecord{
 		KeptCSR: e.KeptCSR, Edits: e.Edits, Comments: e.Comments, ExternalRequesters: e.ExternalRequesters,
 		SuspendNotifications: e.SuspendNotifications, LastLocation: e.LastLocation, RenewedManually: toSeconds(e.RenewedManually),
-		Removed: toSeconds(e.Removed), Remover: e.Remover, RevokeFrom: toMillis(e.RevokeFrom), ReplaceReason: e.ReplaceReason,
+		Removed: toSeconds(e.Removed), Remover: e.Remover, RevokeFrom: toMillis(e.RevokeFrom), ReplaceReason: e.ReplaceReason, Reissue: e.Reissue,
 	}
 	if e.AutoRenew != (ra.AutoRenew{}) || e.Trial != (ra.RenewalTrial{}) {
 		r.AutoRenew = &autoRenewRecord{On: e.AutoRenew.On, Days: e.AutoRenew.Days, Next: toMillis(e.Trial.Next), Attempts: e.Trial.Attempts, Done: e.Trial.Done}
@@ -74,6 +75,7 @@ func (r *detailsRecord) into(e *ra.Enrollment) {
 	e.KeptCSR, e.Edits, e.Comments, e.ExternalRequesters = r.KeptCSR, r.Edits, r.Comments, r.ExternalRequesters
 	e.SuspendNotifications, e.LastLocation, e.RenewedManually = r.SuspendNotifications, r.LastLocation, r.RenewedManually.time()
 	e.Removed, e.Remover, e.RevokeFrom, e.ReplaceReason = r.Removed.time(), r.Remover, r.RevokeFrom.time(), r.ReplaceReason
+	e.Reissue = r.Reissue
 	if a := r.AutoRenew; a != nil {
 		e.AutoRenew = ra.AutoRenew{On: a.On, Days: a.Days}
 		e.Trial = ra.RenewalTrial{Next: a.Next.time(), Attempts: a.Attempts, Done: a.Done}

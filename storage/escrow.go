@@ -101,12 +101,27 @@ func (db *DB) PrivateKey(ctx context.Context, id ra.ID) (*ra.StoredKey, error) {
 	return decodePrivateKey(id, items[0])
 }
 
-// PrivateKeys implements ra.KeyStore.
+// PrivateKeys implements ra.KeyStore. Those that are destroyed while the page is read leave their places to the ones behind.
 func (db *DB) PrivateKeys(ctx context.Context, after ra.ID, limit int) ([]*ra.StoredKey, error) {
-	members, err := db.engine.Scan(ctx, indexPrivateKeys, Range{}, Page{After: idMember(after), Limit: limit})
-	if err != nil || len(members) == 0 {
-		return nil, unavailable(err)
+	var list []*ra.StoredKey
+	for place := idMember(after); ; {
+		members, err := db.engine.Scan(ctx, indexPrivateKeys, Range{}, Page{After: place, Limit: limit - len(list)})
+		if err != nil || len(members) == 0 {
+			return list, unavailable(err)
+		}
+		found, err := db.privateKeys(ctx, members)
+		if err != nil {
+			return nil, err
+		}
+		list, place = append(list, found...), members[len(members)-1]
+		if len(list) >= limit {
+			return list, nil
+		}
 	}
+}
+
+// privateKeys reads the keys that are there of some members of the index.
+func (db *DB) privateKeys(ctx context.Context, members [][]byte) ([]*ra.StoredKey, error) {
 	var keys []Key
 	var ids []ra.ID
 	for _, m := range members {
@@ -219,7 +234,7 @@ func (db *DB) Download(ctx context.Context, hash [32]byte) (*ra.Download, error)
 // UseDownload implements ra.KeyStore.
 func (db *DB) UseDownload(ctx context.Context, d *ra.Download) error {
 	return db.commit(ctx, &Batch{
-		Conditions: []Condition{{Key: keyDownload(d.Hash), Want: Equals, Version: d.Version}},
+		Conditions: []Condition{{Key: keyDownload(d.Hash), Want: Equals, Version: d.Version}, {Key: keyPrivateKey(d.Enrollment), Want: Present}},
 		Deletes:    []Key{keyDownload(d.Hash)},
 	})
 }

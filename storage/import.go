@@ -64,7 +64,7 @@ func (db *DB) Imports(ctx context.Context, keys []ra.ImportKey) ([]ra.ImportFoun
 			if err != nil {
 				return nil, err
 			}
-			if c != nil && c.State == ca.Issued && sameCertificate(c.DER, k) {
+			if c != nil && c.State == ca.Issued && c.TBSHash == k.TBSHash {
 				recorded = ra.ID(c.Enrollment)
 			}
 		}

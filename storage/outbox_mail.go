@@ -180,10 +180,10 @@ func (db *DB) RemoveMail(ctx context.Context, m *ra.Mail) error {
 }
 
 // SweepLostMails implements notify.Store: those that were given up before the retention go, and the oldest of too many.
-func (db *DB) SweepLostMails(ctx context.Context, now time.Time, limit int) error {
+func (db *DB) SweepLostMails(ctx context.Context, now time.Time, limit int) (more bool, err error) {
 	count, err := db.engine.Count(ctx, indexMailsLost, Range{})
 	if err != nil || count == 0 {
-		return unavailable(err)
+		return false, unavailable(err)
 	}
 	old := until(now.Add(-lostRetention))
 	if over := count - keptLost; over > 0 {
@@ -191,15 +191,19 @@ func (db *DB) SweepLostMails(ctx context.Context, now time.Time, limit int) erro
 	}
 	members, err := db.engine.Scan(ctx, indexMailsLost, old, Page{Limit: limit})
 	if err != nil || len(members) == 0 {
-		return unavailable(err)
+		return false, unavailable(err)
+	}
+	lost, err := db.mails(ctx, indexMailsLost, members)
+	if err != nil {
+		return false, err
 	}
 	b := &Batch{}
-	for _, m := range members {
-		_, id, _ := memberParts(m)
-		b.Deletes = append(b.Deletes, keyMail(id))
-		b.Removes = append(b.Removes, Entry{Index: indexMailsLost, Member: m})
+	for _, m := range lost { // unless somebody has one tried again at this moment
+		b.Conditions = append(b.Conditions, Condition{Key: keyMail(m.ID), Want: Equals, Version: m.Version})
+		b.Deletes = append(b.Deletes, keyMail(m.ID))
+		b.Removes = append(b.Removes, mailEntry(m))
 	}
-	return db.commit(ctx, b)
+	return len(members) == limit, db.commit(ctx, b)
 }
 
 // MailQueue implements notify.Store.

@@ -125,7 +125,8 @@ func TestHandOver(t *testing.T) {
 	if list, err = db.Mails(t.Context(), true, list[0], 10); len(list) != 0 || err != nil {
 		t.Errorf("behind it are %+v, %v", list, err)
 	}
-	must(t, db.SweepLostMails(t.Context(), now().Add(31*24*time.Hour), 10))
+	_, err = db.SweepLostMails(t.Context(), now().Add(31*24*time.Hour), 10)
+	must(t, err)
 	if _, err := db.Mail(t.Context(), first.ID); !problem.Is(err, problem.NotFound) {
 		t.Errorf("after a month: %v", err)
 	}
@@ -171,5 +172,43 @@ func TestOldEvents(t *testing.T) {
 	}
 	if n, err := c.Count(t.Context(), "events", storage.Range{}); n != 1 || err != nil {
 		t.Errorf("afterwards %d entries, %v", n, err)
+	}
+}
+
+// TestRetriedMailIsNotSwept: what an operator has tried again at the moment at which it is swept away stays.
+func TestRetriedMailIsNotSwept(t *testing.T) {
+	inner, err := embedded.Open(embedded.Config{Dir: filepath.Join(t.TempDir(), "store")})
+	must(t, err)
+	t.Cleanup(func() { inner.Close() })
+	engine := storetest.NewCounting(inner)
+	db, err := storage.Open(t.Context(), storage.Config{Engine: engine})
+	must(t, err)
+	operators, err := storage.Open(t.Context(), storage.Config{Engine: inner})
+	must(t, err)
+	at := time.Now().UTC().Truncate(time.Second)
+	m := &ra.Mail{ID: ra.NewMailID(), Org: 1, Kind: ra.MailEvent, To: "a@example.com", Created: at, Until: at.Add(time.Hour), GivenUp: at}
+	must(t, db.HandOver(t.Context(), nil, []*ra.Mail{m}))
+	read, err := db.Mail(t.Context(), m.ID)
+	must(t, err)
+	hold, reached := make(chan struct{}), make(chan struct{}, 1)
+	engine.Inject(storetest.Fault{Method: storetest.Commit, Delay: hold, Reached: reached})
+	swept := make(chan error)
+	go func() {
+		_, err := db.SweepLostMails(t.Context(), at.Add(31*24*time.Hour), 10)
+		swept <- err
+	}()
+	<-reached
+	again := *read
+	again.GivenUp, again.Due = time.Time{}, at.Add(31*24*time.Hour)
+	must(t, operators.MoveMail(t.Context(), &again, read))
+	close(hold)
+	if err := <-swept; err != nil && !problem.Is(err, problem.Conflict) {
+		t.Error(err)
+	}
+	if queued, lost, err := db.MailQueue(t.Context()); queued != 1 || lost != 0 || err != nil {
+		t.Errorf("%d queued, %d given up, %v", queued, lost, err)
+	}
+	if _, err := db.Mail(t.Context(), m.ID); err != nil {
+		t.Errorf("it is gone: %v", err)
 	}
 }

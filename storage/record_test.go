@@ -93,7 +93,7 @@ func everyRecord(t testing.TB) (a *acme.Account, o *acme.Order, z *acme.Authoriz
 		Next: time.UnixMilli(1_800_000_014_015).UTC(), Attempts: 2, Failure: &ra.Failure{Kind: problem.Unauthorized, Detail: "no", At: at(1_800_000_018)}, Done: true,
 	}
 	e.Locations = []ra.Location{{ID: 2, Name: "rack", Details: map[string]string{"b": "2", "a": "1"}}, {ID: 3, Name: "x"}}
-	e.LastLocation, e.RenewedManually, e.ReplaceReason = 5, at(1_800_000_019), "lost"
+	e.LastLocation, e.RenewedManually, e.ReplaceReason, e.Reissue = 5, at(1_800_000_019), "lost", true
 	e.Content, e.Renews, e.Holder, e.Decliner = "00ee", true, "order", "user:3"
 	e.Approvals = []policy.Approval{{Content: "00ee", Approver: "user:2", At: at(1_800_000_026), Message: "yes"}}
 	e.KeyStored, e.KeyDestroyed = time.UnixMilli(1_800_000_027_028).UTC(), time.UnixMilli(1_800_000_029_030).UTC()

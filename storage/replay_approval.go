@@ -86,7 +86,7 @@ func (r *Replay) approved(ctx context.Context, e audit.Event) (bool, error) {
 		return false, err
 	}
 	if waiting := s.Enrollment; waiting != nil {
-		if waiting.Phase != ra.Waiting || has(waiting.Approvals, given) {
+		if waiting.Phase != ra.Waiting || waiting.Agent == given.Approver || has(waiting.Approvals, given) {
 			return false, nil
 		}
 		next := *waiting
@@ -137,6 +137,9 @@ func (r *Replay) declined(ctx context.Context, e audit.Event) (bool, error) {
 		if !waits(waiting) || waiting.Created.After(at) {
 			return false, nil
 		}
+		if over, err := r.over(ctx, e); err != nil || over {
+			return false, err
+		}
 		return true, r.db.MoveEnrollment(ctx, waiting.Decline(e.Actor, e.Detail, at), waiting, nil)
 	}
 	if !record.Declined.time().Before(at) {
@@ -145,6 +148,16 @@ func (r *Replay) declined(ctx context.Context, e audit.Event) (bool, error) {
 	record.Enrollment, record.Declined = 0, toSeconds(at)
 	record.Approvals = slices.DeleteFunc(record.Approvals, func(a approvalRecord) bool { return !a.At.time().After(at) })
 	return true, r.db.putReplayedStanding(ctx, e.Content, record, version, at)
+}
+
+// over reports whether the store has the very request that was declined, and its end. What waits then is a later one: the former had
+// lapsed before somebody declined or removed it.
+func (r *Replay) over(ctx context.Context, e audit.Event) (bool, error) {
+	to, err := r.db.Enrollment(ctx, ra.ID(e.Enrollment))
+	if problem.Is(err, problem.NotFound) {
+		return false, nil
+	}
+	return err == nil && to.Content == e.Content && (to.Phase == ra.Declined || to.Phase == ra.Failed), err
 }
 
 func (db *DB) putReplayedStanding(ctx context.Context, content string, r standingRecord, version Version, at time.Time) error {

@@ -25,6 +25,7 @@ import (
 //	one journal says      the store has            it then has
 //	signed                nothing, an open intent  the certificate, issued
 //	signed                abandoned                the certificate, revoked when the serial was abandoned
+//	signed                the certificate          the same, with the approvals that it used, if it came back without
 //	revoked               nothing, an open intent  the certificate, revoked
 //	revoked               the certificate          the same revoked, or the reason raised to keyCompromise
 //	revoked               abandoned                the certificate, revoked when the serial was abandoned
@@ -54,10 +55,37 @@ func (r *Replay) certificate(ctx context.Context, e audit.Event) (*ca.Certificat
 // signed gives back a certificate and its enrollment, unless its own journal says in the end that it was abandoned.
 func (r *Replay) signed(ctx context.Context, e audit.Event) (bool, error) {
 	old, err := r.certificate(ctx, e)
-	if err != nil || r.void[e.Issuer+"/"+e.Serial] || old != nil && old.State == ca.Issued {
+	switch {
+	case err != nil || r.void[e.Issuer+"/"+e.Serial]:
 		return false, err
+	case old != nil && old.State == ca.Issued:
+		return r.spendFor(ctx, old, e)
 	}
 	return true, r.restore(ctx, old, e, nil)
+}
+
+// spendFor adds to a certificate that came back by another entry, which need not say what approved it, what did. The approvals may
+// have been given back meanwhile, from another journal, and would serve again.
+func (r *Replay) spendFor(ctx context.Context, c *ca.Certificate, e audit.Event) (bool, error) {
+	if e.Content == "" {
+		return false, nil
+	}
+	before, err := r.db.Enrollment(ctx, ra.ID(c.Enrollment))
+	if problem.Is(err, problem.NotFound) {
+		return false, nil
+	}
+	if err != nil || before.Content != "" || before.Issuer != c.Issuer || before.Serial != c.Serial {
+		return false, err
+	}
+	after, b := *before, &Batch{}
+	after.Content, after.Approvals, after.Renews = e.Content, usedApprovals(e, c.Opened), len(e.Approvers) == 0
+	if err := r.useApprovals(ctx, b, &after); err != nil {
+		return false, err
+	}
+	if err := b.putEnrollment(&after, before); err != nil {
+		return false, err
+	}
+	return true, r.db.commit(ctx, b)
 }
 
 // revoked revokes a certificate again, or raises the reason (RFC 5280, 5.3.1: only to keyCompromise). A certificate that the

@@ -5,6 +5,7 @@ import (
 
 	"github.com/gatehouse-ca/gatehouse/audit"
 	"github.com/gatehouse-ca/gatehouse/ca"
+	"github.com/gatehouse-ca/gatehouse/problem"
 	"github.com/gatehouse-ca/gatehouse/ra"
 )
 
@@ -30,12 +31,15 @@ func (r *Replay) privateKey(ctx context.Context, e audit.Event) (bool, error) {
 		}
 	}
 	of, err := r.db.Enrollment(ctx, ra.ID(c.Enrollment))
+	if problem.Is(err, problem.NotFound) { // it was removed, and its time is over; of what was revoked the certificate stays
+		return false, nil
+	}
 	if err != nil {
 		return false, err
 	}
 	var have *ra.StoredKey
 	if !of.KeyStored.IsZero() {
-		if have, err = r.db.PrivateKey(ctx, of.ID); err != nil {
+		if have, err = r.db.PrivateKey(ctx, of.ID); err != nil && !problem.Is(err, problem.NotFound) {
 			return false, err
 		}
 	}

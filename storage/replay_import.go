@@ -2,15 +2,11 @@ package storage
 
 import (
 	"context"
-	"crypto/sha256"
 
 	"github.com/gatehouse-ca/gatehouse/audit"
 	"github.com/gatehouse-ca/gatehouse/problem"
 	"github.com/gatehouse-ca/gatehouse/ra"
 )
-
-// sameCertificate reports whether a certificate is the one that a key names.
-func sameCertificate(der []byte, k ra.ImportKey) bool { return sha256.Sum256(der) == k.Fingerprint }
 
 // imported gives back an import under its own number: what was acknowledged is found again, also where the organisation has
 // imported the same certificate once more meanwhile, into a store that had lost the first. Of two, the higher number is the one that
