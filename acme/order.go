@@ -88,7 +88,7 @@ func enrolled(e *ra.Enrollment) Status {
 		return StatusInvalid
 	}
 	switch e.Phase {
-	case ra.Requested, ra.Waiting, ra.Approved:
+	case ra.Requested, ra.Waiting, ra.Approved, ra.Validating: // the last of another door, whose certificate is to replace one
 		return StatusProcessing
 	case ra.Issued, ra.Revoked:
 		return StatusValid

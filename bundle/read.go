@@ -14,8 +14,8 @@ import (
 
 // Read finds the certificates in a file as other programs write it, in their order: PEM with certificates and PKCS #7, text
 // between the blocks and blocks of other kinds passed over (RFC 7468, 2); one or more certificates in DER; certs-only PKCS #7
-// in DER; DER in base64 without markers. The result is DER. It is not parsed any further and verified by nobody: the members of
-// a PKCS #7 and PEM blocks may hold anything. The slices may share memory with data.
+// in DER; DER in base64 without markers. The result is DER, except that of a PEM block it is what that holds. It is not parsed any further and verified by nobody: the members of
+// a PKCS #7 and PEM blocks may hold anything; PEM blocks that are empty or no base64 are passed over. The slices may share memory with data.
 //
 // A file without a certificate is a [problem.Malformed] that says what was found instead. Private keys in it are neither read nor
 // named.
@@ -45,11 +45,9 @@ func readPEM(data []byte) (certs [][]byte, err error) {
 	for block, rest := pem.Decode(data); block != nil; block, rest = pem.Decode(rest) {
 		switch block.Type {
 		case labelCertificate, "X509 CERTIFICATE", "TRUSTED CERTIFICATE": // RFC 7468, 5.3 has those as older labels
-			der, err := firstElement(block.Bytes) // OpenSSL puts more behind a trusted one
-			if err != nil {
-				return nil, err
+			if der := firstElement(block.Bytes); len(der) > 0 { // OpenSSL puts more behind a trusted one
+				certs = append(certs, der)
 			}
-			certs = append(certs, der)
 		case labelPKCS7, "CMS": // RFC 7468, 9
 			found, err := readPKCS7(block.Bytes)
 			if err != nil {
@@ -70,14 +68,15 @@ func readPEM(data []byte) (certs [][]byte, err error) {
 	}
 }
 
-// firstElement is the first DER value of some octets.
-func firstElement(der []byte) ([]byte, error) {
+// firstElement is the first DER value of some octets; all of them if they are none, which is for whoever parses them to say: of many
+// certificates one is bad, and not the file.
+func firstElement(der []byte) []byte {
 	in := cryptobyte.String(der)
 	var first cryptobyte.String
 	if !in.ReadASN1Element(&first, cbasn1.SEQUENCE) {
-		return nil, problem.New(problem.Malformed, "a PEM block of a certificate does not hold DER")
+		return der
 	}
-	return first, nil
+	return first
 }
 
 // readDER reads certificates one after the other, or a PKCS #7. The latter begins with its type where a certificate has

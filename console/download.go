@@ -129,7 +129,7 @@ func offered(link *ra.Download, e *ra.Enrollment, secret, fault string) download
 		names[i] = n.Value()
 	}
 	v := downloadView{
-		Title: "The private key of " + fileName(e),
+		Title: "The private key of " + firstName(e),
 		Text:  []string{"This link gives the file once, and only when you press the button. If it does not arrive, ask for another link."},
 		Facts: []fact{
 			{"Certificate for", strings.Join(names, ", ")}, {"Serial number", string(e.Serial)}, {"Valid until", when(e.NotAfter)},
@@ -220,17 +220,22 @@ func readPassword(w http.ResponseWriter, r *http.Request) (string, error) {
 	return r.PostForm.Get("password"), nil
 }
 
-// fileName is a file's, without its extension: the certificate's first name.
-func fileName(e *ra.Enrollment) string {
+// firstName is the certificate's first name.
+func firstName(e *ra.Enrollment) string {
 	if len(e.Names) == 0 {
 		return "certificate"
 	}
+	return e.Names[0].Value()
+}
+
+// fileName is a file's, without its extension: the certificate's first name.
+func fileName(e *ra.Enrollment) string {
 	return strings.Map(func(c rune) rune {
 		if c == '.' || c == '-' || '0' <= c && c <= '9' || 'a' <= c && c <= 'z' {
 			return c
 		}
 		return '_'
-	}, e.Names[0].Value())
+	}, firstName(e))
 }
 
 // show writes a page, as [Console] does.

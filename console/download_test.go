@@ -116,7 +116,7 @@ func (d *Downloads) post(t *testing.T, secret string, form url.Values, change fu
 func secured(t *testing.T, w *httptest.ResponseRecorder) {
 	t.Helper()
 	h := w.Header()
-	if h.Get("Cache-Control") != "no-store" || h.Get("Referrer-Policy") != "no-referrer" || h.Get("X-Content-Type-Options") != "nosniff" ||
+	if h.Get("Cache-Control") != "no-store" || h.Get("Referrer-Policy") != "strict-origin" || h.Get("X-Content-Type-Options") != "nosniff" ||
 		!strings.HasPrefix(h.Get("Content-Security-Policy"), "default-src 'none'; ") || len(h.Values("Set-Cookie")) > 0 {
 		t.Errorf("status %d has the headers %v", w.Code, h)
 	}
@@ -128,7 +128,7 @@ func TestLookingTakesNothing(t *testing.T) {
 	for range 5 {
 		w := d.get(t, http.MethodGet, goodSecret)
 		secured(t, w)
-		if w.Code != http.StatusOK || !strings.Contains(w.Body.String(), "*.example.com") || !strings.Contains(w.Body.String(), "user:7") || strings.Contains(w.Body.String(), "<script") {
+		if w.Code != http.StatusOK || !strings.Contains(w.Body.String(), "<h1>The private key of *.example.com</h1>") || !strings.Contains(w.Body.String(), "user:7") || strings.Contains(w.Body.String(), "<script") {
 			t.Fatalf("status %d: %s", w.Code, w.Body)
 		}
 	}

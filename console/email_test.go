@@ -189,7 +189,7 @@ func TestThePage(t *testing.T) {
 		t.Error("the page has a script in an attribute")
 	}
 	for name, want := range map[string]string{
-		"Referrer-Policy": "no-referrer", "Cache-Control": "no-store", "X-Robots-Tag": "noindex", "X-Content-Type-Options": "nosniff", "Content-Type": "text/html; charset=utf-8",
+		"Referrer-Policy": "strict-origin", "Cache-Control": "no-store", "X-Robots-Tag": "noindex", "X-Content-Type-Options": "nosniff", "Content-Type": "text/html; charset=utf-8",
 		"Content-Security-Policy": "default-src 'none'; style-src 'sha256-",
 	} {
 		if got := resp.Header.Get(name); !strings.HasPrefix(got, want) {
@@ -309,7 +309,7 @@ func TestAnswers(t *testing.T) {
 		if (row.status == 429 || row.status == 503) != (resp.Header.Get("Retry-After") != "") {
 			t.Errorf("%s: Retry-After %q", row.name, resp.Header.Get("Retry-After"))
 		}
-		if resp.Header.Get("Cache-Control") != "no-store" || resp.Header.Get("Referrer-Policy") != "no-referrer" {
+		if resp.Header.Get("Cache-Control") != "no-store" || resp.Header.Get("Referrer-Policy") != "strict-origin" {
 			t.Errorf("%s: %v", row.name, resp.Header)
 		}
 		if strings.Contains(text, linkCode) {

@@ -229,3 +229,28 @@ func TestCheck(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 }
+
+// TestLostMailsGo: however many mails were given up, none is kept beyond its time.
+func TestLostMailsGo(t *testing.T) {
+	w := newWorld(t, nil, nil)
+	var mails []*ra.Mail
+	for range 170 {
+		mails = append(mails, &ra.Mail{
+			ID: ra.NewMailID(), Org: 1, Kind: ra.MailEvent, To: "a@example.com", Data: map[string]string{"event": "issued"}, Created: w.clock.Now(),
+			Until: w.clock.Now().Add(time.Hour), GivenUp: w.clock.Now(),
+		})
+	}
+	if err := w.db.HandOver(t.Context(), nil, mails); err != nil {
+		t.Fatal(err)
+	}
+	w.clock.pass(29 * 24 * time.Hour)
+	w.turn(nil)
+	if _, lost, err := w.db.MailQueue(t.Context()); lost != 170 || err != nil {
+		t.Fatalf("%d are kept, %v", lost, err)
+	}
+	w.clock.pass(2 * 24 * time.Hour)
+	w.turn(nil)
+	if _, lost, err := w.db.MailQueue(t.Context()); lost != 0 || err != nil {
+		t.Errorf("%d are left after their time, %v", lost, err)
+	}
+}

@@ -52,8 +52,9 @@ type Store interface {
 	MoveMail(ctx context.Context, next, m *ra.Mail) error
 	// RemoveMail forgets one that was delivered, or that nobody wants any more.
 	RemoveMail(ctx context.Context, m *ra.Mail) error
-	// SweepLostMails removes mails that were given up so long ago that nobody asks any more, at most limit.
-	SweepLostMails(ctx context.Context, now time.Time, limit int) error
+	// SweepLostMails removes mails that were given up so long ago that nobody asks any more, at most limit, and says
+	// whether there may be more.
+	SweepLostMails(ctx context.Context, now time.Time, limit int) (more bool, err error)
 	// MailQueue counts.
 	MailQueue(ctx context.Context) (queued, lost int64, err error)
 }
@@ -193,8 +194,14 @@ func (c *Courier) clear(ctx context.Context) error {
 	if !due {
 		return nil
 	}
-	if err := c.Store.SweepLostMails(ctx, now, sweepBatch); err != nil && !problem.Is(err, problem.Conflict) {
-		return err
+	for range clearTurns {
+		more, err := c.Store.SweepLostMails(ctx, now, sweepBatch)
+		if err != nil && !problem.Is(err, problem.Conflict) {
+			return err
+		}
+		if !more {
+			break
+		}
 	}
 	c.mu.Lock()
 	c.swept = now

@@ -21,6 +21,8 @@ const (
 	eventMailLife = 3 * 24 * time.Hour
 	// clearEvery is how often old mails that were given up are removed.
 	clearEvery = time.Minute
+	// clearTurns bounds the batches of those in one turn: as many as are kept.
+	clearTurns = 200
 	// expiryEvery is how often what expires is looked for.
 	expiryEvery = 15 * time.Minute
 	// expiryTurns bounds how often one list is gone on with in a turn.

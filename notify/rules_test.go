@@ -124,6 +124,7 @@ func TestExpiring(t *testing.T) {
 	w.issued(1, 20*day, func(e *ra.Enrollment) { name("revoked.example.com")(e); e.Phase = ra.Revoked })
 	w.issued(1, 20*day, func(e *ra.Enrollment) { name("removed.example.com")(e); e.Removed = w.clock.Now() })
 	w.issued(1, -day, name("over.example.com"))
+	w.issued(1, 20*day, func(e *ra.Enrollment) { name("imported.example.com")(e); e.Imported = true })
 	w.issued(1, 20*day, name("renewed.example.com"))
 	w.issued(1, 90*day, name("renewed.example.com"))
 	w.issued(2, 20*day, name("tenants.example.com"))
@@ -153,11 +154,11 @@ func TestExpiring(t *testing.T) {
 			t.Errorf("told\n%s\nwant %q", text, want)
 		}
 	}
-	told("twenty", "five", "tenants")
+	told("twenty", "five", "tenants", "imported")
 	w.clock.pass(time.Hour)
 	told()
 	w.clock.pass(14 * day)
-	told("twenty", "forty", "tenants") // of 7, 30 and 7 days
+	told("twenty", "forty", "tenants", "imported") // of 7, 30, 7 and 7 days
 	w.clock.pass(time.Hour)
 	told()
 }

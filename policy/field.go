@@ -136,6 +136,8 @@ func (c *fieldChecker) check(i int, f Field) Field {
 	switch {
 	case !isLabel(f.Name, MaxFieldName):
 		c.refuse(i, "name", "%q is not 1 to %d printable characters without blanks around them", f.Name, MaxFieldName)
+	case strings.Contains(f.Name, "="): // nobody could give it a value on a command line
+		c.refuse(i, "name", "%q has an equals sign, which ends the name in NAME=VALUE; leave it out", f.Name)
 	case c.names[strings.ToLower(f.Name)]:
 		c.refuse(i, "name", "%q is the name of another custom field; give each its own", f.Name)
 	}

@@ -40,6 +40,9 @@ func allKeyTypes() []KeyType { return append(webKeyTypes(), ECDSAP521, Ed25519) 
 // fermatRounds is how many rounds of Fermat's method a modulus must withstand (Baseline Requirements 6.1.1.3).
 const fermatRounds = 100
 
+// KeyTypes lists the types of keys that the profile takes. The caller owns the slice.
+func (p *Profile) KeyTypes() []KeyType { return slices.Clone(p.keyTypes) }
+
 // setKeys reads the key types and the blocked keys.
 func (p *Profile) setKeys(c *checker, cfg Config) {
 	p.keyTypes = slices.Compact(slices.Sorted(slices.Values(cfg.KeyTypes)))
