@@ -72,7 +72,9 @@ func describeAuthz(b *strings.Builder, v authzView) {
 	if d := v.Domain; d != nil {
 		p.line(0, "")
 		p.line(0, "valid by the domain %s of %s: validated by %s at %s", d.Domain, d.Owner, d.Method, utc(d.At))
-		p.line(1, "seen: %s", d.Seen)
+		if d.Seen != "" { // of a domain that was given to the organisation it is the owner's
+			p.line(1, "seen: %s", d.Seen)
+		}
 	}
 	if v.NotRequired != "" {
 		p.line(0, "")

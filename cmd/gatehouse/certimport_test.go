@@ -103,6 +103,43 @@ func TestImportAndExport(t *testing.T) {
 	i.stop()
 }
 
+// TestImportFileWithBadBlocks: what cannot be read of a file is a failure of its own, and none of it keeps the rest from being imported.
+func TestImportFileWithBadBlocks(t *testing.T) {
+	h, err := testca.NewHierarchy(testca.HierarchyConfig{})
+	must(t, err)
+	var good [2]string
+	for n := range good {
+		leaf, err := h.Leaf("www.example.com")
+		must(t, err)
+		good[n] = certificatesPEM(leaf.Certificate[0])
+	}
+	begin, end := "-----BEGIN CERTIFICATE-----\n", "-----END CERTIFICATE-----\n"
+	for name, tt := range map[string]struct {
+		bad           string
+		items, failed int
+	}{
+		"nothing bad":          {"some text\n", 2, 0},
+		"no base64":            {begin + "what is this?\n" + end, 2, 1},
+		"nothing in it":        {begin + end, 2, 1},
+		"no DER":               {begin + "aGVsbG8gdGhlcmU=\n" + end, 3, 0}, // the gateway refuses that one
+		"without an end":       {begin + strings.Join(strings.SplitAfter(good[0], "\n")[1:4], ""), 2, 1},
+		"cut in the first":     {begin + end + begin + "!\n" + end, 2, 2},
+		"a key, which is text": {"-----BEGIN PRIVATE KEY-----\n!\n-----END PRIVATE KEY-----\n", 2, 0},
+	} {
+		file := filepath.Join(t.TempDir(), "all.pem")
+		must(t, os.WriteFile(file, []byte(good[0]+tt.bad+good[1]), 0o600))
+		g, err := gatherCertificates([]string{file}, nil)
+		must(t, err)
+		said := ""
+		if tt.failed > 0 {
+			said = fmt.Sprintf("%d of its PEM blocks cannot be decoded", tt.failed)
+		}
+		if len(g.items) != tt.items || (said != "") != (len(g.failed) == 1) || said != "" && !strings.HasPrefix(g.failed[0].Error, said) {
+			t.Errorf("%s: %d certificates, %+v", name, len(g.items), g.failed)
+		}
+	}
+}
+
 // opensslReads demands that each format of an export is read by openssl as what was exported.
 func opensslReads(t *testing.T, i *instance, which string) {
 	testneed.Programs(t, "openssl")

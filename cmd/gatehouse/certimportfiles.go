@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"crypto/x509"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"io"
@@ -73,9 +74,12 @@ func gatherCertificates(files, folders []string) (*certFiles, error) {
 
 // read sorts the certificates of one file. A file that was named and holds none is a failure.
 func (g *certFiles) read(file string, named bool) {
-	ders, err := readCertificates(file)
+	ders, lost, err := readCertificates(file)
+	if lost > 0 {
+		g.failed = append(g.failed, certImportResult{File: file, Error: fmt.Sprintf("%d of its PEM blocks cannot be decoded; have those certificates written anew", lost)})
+	}
 	if err != nil {
-		if named || !problem.Is(err, problem.Malformed) {
+		if lost == 0 && (named || !problem.Is(err, problem.Malformed)) {
 			g.failed = append(g.failed, certImportResult{File: file, Error: reason(err)})
 		}
 		return
@@ -97,20 +101,39 @@ func (g *certFiles) read(file string, named bool) {
 	g.items = append(g.items, items...)
 }
 
-func readCertificates(file string) ([][]byte, error) {
+func readCertificates(file string) (ders [][]byte, lost int, err error) {
 	f, err := os.Open(file)
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	defer f.Close()
 	data, err := io.ReadAll(io.LimitReader(f, maxImportFile+1))
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	if len(data) > maxImportFile {
-		return nil, fmt.Errorf("it has more than %d MiB; divide it", maxImportFile>>20)
+		return nil, 0, fmt.Errorf("it has more than %d MiB; divide it", maxImportFile>>20)
 	}
-	return bundle.Read(data)
+	ders, err = bundle.Read(data)
+	return ders, undecoded(data), err
+}
+
+// undecoded counts the PEM blocks of certificates that begin and cannot be decoded. Programs pass over such as text, and who imports
+// them would be told that all went well.
+func undecoded(data []byte) int {
+	const begin, certificate = "-----BEGIN ", "CERTIFICATE-----"
+	n := 0
+	for line := range bytes.Lines(data) {
+		if line = bytes.TrimRight(line, " \t\r\n"); bytes.HasPrefix(line, []byte(begin)) && bytes.HasSuffix(line, []byte(certificate)) {
+			n++
+		}
+	}
+	for block, rest := pem.Decode(data); block != nil && n > 0; block, rest = pem.Decode(rest) {
+		if strings.HasSuffix(block.Type+"-----", certificate) && len(block.Bytes) > 0 {
+			n--
+		}
+	}
+	return n
 }
 
 // reason is an error without the file's name, which stands before it.

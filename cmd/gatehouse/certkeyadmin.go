@@ -6,12 +6,14 @@ import (
 	"fmt"
 	"net/http"
 	"net/netip"
+	"strings"
 	"time"
 
 	"github.com/gatehouse-ca/gatehouse/auth"
 	"github.com/gatehouse-ca/gatehouse/bundle"
 	"github.com/gatehouse-ca/gatehouse/console"
 	"github.com/gatehouse-ca/gatehouse/internal/web"
+	"github.com/gatehouse-ca/gatehouse/problem"
 	"github.com/gatehouse-ca/gatehouse/ra"
 	"github.com/gatehouse-ca/gatehouse/seal"
 )
@@ -135,11 +137,13 @@ func (c *core) escrow() ra.Escrow {
 
 // acting is the caller that the maker of a link is now.
 func (c *core) acting(ctx context.Context, principal string) (auth.Caller, error) {
-	id, ok := auth.ParsePrincipalID(principal)
-	if !ok { // an operator of the machine
+	if id, ok := auth.ParsePrincipalID(principal); ok {
+		return c.principals.Acting(ctx, ra.Operator("system"), auth.Ref{ID: id})
+	}
+	if strings.HasPrefix(principal, operatorPrefix) { // of the machine
 		return ra.Operator(principal), nil
 	}
-	return c.principals.Acting(ctx, ra.Operator("system"), auth.Ref{ID: id})
+	return auth.Caller{}, problem.New(problem.Unauthorized, "%q is nobody who makes links", principal)
 }
 
 // openDownloads makes the pages behind links to private keys.

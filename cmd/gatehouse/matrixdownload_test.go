@@ -122,3 +122,14 @@ func absentDownload(path string) string {
 	}
 	return console.DownloadPath + "A" + last[1:]
 }
+
+// TestActing: a link is as good as the principal it is of, and nobody but who the kernel named is an operator.
+func TestActing(t *testing.T) {
+	h := newKeyHouse(t)
+	for principal, operator := range map[string]bool{"uid:0": true, "acme:7": false, "user:1": false, "system": false, "user:x": false, "": false} {
+		caller, err := h.core.acting(t.Context(), principal)
+		if operator != (err == nil) || operator != caller.Operator {
+			t.Errorf("%q: %+v, %v", principal, caller, err)
+		}
+	}
+}
