@@ -171,7 +171,9 @@ func (v domainView) describe(p page) {
 	if v.Proof != nil {
 		p.line(0, "")
 		p.line(0, "%s: validated at %s, usable until %s", v.Method, utc(v.Proof.At), utc(v.Until))
-		p.line(1, "seen: %s", v.Proof.Seen)
+		if v.Proof.Seen != "" { // only the owner is told
+			p.line(1, "seen: %s", v.Proof.Seen)
+		}
 		if v.Proof.Secure {
 			p.line(1, "DNSSEC authenticated the answers that were used")
 		}

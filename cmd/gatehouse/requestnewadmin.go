@@ -53,7 +53,7 @@ func (a *admin) requestNew(caller auth.Caller, r *http.Request) (any, error) {
 	}
 	e, err := a.registrar.Submit(r.Context(), caller, req)
 	if err != nil {
-		return nil, a.explainRefusal(err, cmp.Or(req.Org, caller.Org))
+		return nil, a.explainRefusal(err, req.Profile, cmp.Or(req.Org, caller.Org))
 	}
 	return a.viewRequest(e), nil
 }
@@ -98,7 +98,7 @@ func (in *requestNew) request() (ra.Request, error) {
 }
 
 // explainRefusal adds to a refusal what it says of each name, and of names without a proof what makes one.
-func (a *admin) explainRefusal(err error, org auth.OrgID) error {
+func (a *admin) explainRefusal(err error, profile string, org auth.OrgID) error {
 	p, ok := errors.AsType[*problem.Error](err)
 	if !ok || len(p.Parts) == 0 {
 		return err
@@ -113,8 +113,12 @@ func (a *admin) explainRefusal(err error, org auth.OrgID) error {
 	}
 	if unproved {
 		slug := a.slugOf(org)
-		lines = append(lines, "domains of the organisation prove names: gatehouse domain list --org "+slug+" shows them, gatehouse domain add NAME --org "+slug+
-			" and gatehouse domain validate NAME make one; --validate METHOD validates the names for this request alone")
+		remedy := "domains of the organisation prove names: gatehouse domain list --org " + slug + " shows them, gatehouse domain add NAME --org " + slug +
+			" and gatehouse domain validate NAME make one"
+		if at := a.profiles[profile]; at != nil && at.Requirement() == policy.PerRequest {
+			remedy += "; --validate METHOD validates the names for this request alone"
+		}
+		lines = append(lines, remedy)
 	}
 	return problem.Wrap(err, p.Kind, "%s", strings.Join(lines, "\n"))
 }
