@@ -37,7 +37,7 @@ type Authenticator struct {
 	dummy    []byte // the hash of a password that nobody has, for logins that nobody has; sealed if there is a sealer
 }
 
-// NewAuthenticator makes an Authenticator. It makes one hash and seals it.
+// NewAuthenticator makes an Authenticator. It seals one hash, so the key that passwords are sealed under must be there.
 func NewAuthenticator(ctx context.Context, c AuthenticatorConfig) (*Authenticator, error) {
 	c.CacheFor, c.TokenLifetime = cmp.Or(c.CacheFor, 30*time.Second), cmp.Or(c.TokenLifetime, 5*time.Minute)
 	c.Lockout = c.Lockout.orDefault()
@@ -45,11 +45,12 @@ func NewAuthenticator(ctx context.Context, c AuthenticatorConfig) (*Authenticato
 		c.Log = slog.New(slog.DiscardHandler)
 	}
 	a := &Authenticator{AuthenticatorConfig: c, x: c.Principals, verified: newVerifiedPasswords(c.CacheFor), used: &lastUse{}}
-	var err error
-	if a.x.Sealer == nil {
-		a.dummy = a.x.Argon2.hash(NewPassword())
-	} else if a.dummy, err = a.x.sealPassword(ctx, nobody, NewPassword()); err != nil {
-		return nil, err
+	a.dummy = a.x.Argon2.nobodys()
+	if a.x.Sealer != nil {
+		var err error
+		if a.dummy, err = a.x.Sealer.Seal(ctx, seal.PasswordHash, nobody.String(), a.dummy); err != nil {
+			return nil, err
+		}
 	}
 	return a, nil
 }

@@ -52,7 +52,19 @@ func (a Argon2) Check() error {
 func (a Argon2) hash(password string) []byte {
 	salt := make([]byte, saltSize)
 	rand.Read(salt)
-	sum := argon2.IDKey([]byte(password), salt, a.Passes, a.Memory, a.Threads, hashSize)
+	return a.write(salt, argon2.IDKey([]byte(password), salt, a.Passes, a.Memory, a.Threads, hashSize))
+}
+
+// nobodys is what a hash looks like, of no password that anybody could find. It costs nothing to make, and as much as any other to
+// hold a password against.
+func (a Argon2) nobodys() []byte {
+	salt, sum := make([]byte, saltSize), make([]byte, hashSize)
+	rand.Read(salt)
+	rand.Read(sum)
+	return a.write(salt, sum)
+}
+
+func (a Argon2) write(salt, sum []byte) []byte {
 	b64 := base64.RawStdEncoding
 	return fmt.Appendf(nil, "$argon2id$v=%d$m=%d,t=%d,p=%d$%s$%s", argon2.Version, a.Memory, a.Passes, a.Threads, b64.EncodeToString(salt), b64.EncodeToString(sum))
 }

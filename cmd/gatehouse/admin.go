@@ -187,6 +187,9 @@ func (d *operatorDoor) server() *http.Server {
 	}
 }
 
+// operatorPrefix begins the principal of an operator of the machine; the number of its account follows.
+const operatorPrefix = "uid:"
+
 // peer is the principal behind a connection, by SO_PEERCRED; "" if the kernel does not say.
 func peer(c net.Conn) string {
 	conn, ok := c.(*net.UnixConn)
@@ -200,7 +203,7 @@ func peer(c net.Conn) string {
 	principal := ""
 	raw.Control(func(fd uintptr) {
 		if cred, err := unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED); err == nil {
-			principal = "uid:" + strconv.Itoa(int(cred.Uid))
+			principal = operatorPrefix + strconv.Itoa(int(cred.Uid))
 		}
 	})
 	return principal
