@@ -38,6 +38,8 @@ var mayImport = map[string][]string{
 	"acme/jws":                {"problem"},
 	"acme":                    with(leaves, "acme/jws", "ca", "ra", "dcv", "policy", "auth", "audit", "internal/work"),
 	"console":                 with(leaves, "ra", "auth", "bundle"),
+	"rest":                    with(leaves, "auth"),
+	"rest/scm":                with(leaves, "rest", "ra", "auth", "bundle", "dcv", "policy"),
 	"storage":                 with(leaves, "acme", "ra", "ca", "publish", "policy", "dcv", "auth", "audit"),
 	"storage/embedded":        with(leaves, "storage"),
 	"storage/storetest":       with(leaves, "storage"),

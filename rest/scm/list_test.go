@@ -1,0 +1,120 @@
+package scm
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/gatehouse-ca/gatehouse/ra"
+)
+
+func TestList(t *testing.T) {
+	w := newWorld(t)
+	a := w.issue("ada", "tls", "a.example.com", "b.example.com")
+	w.issue("rex", "tls", "c.example.com")
+	w.issue("olga", "other", "a.example.com")
+	w.issue("ada", "approved", "d.example.com")
+	serial := string(a.Serial)
+	for name, q := range map[string]string{
+		"list": "", "list-page": "?position=1&size=1", "list-beyond": "?position=10", "list-first": "?position=-1&size=0", "list-large": "?size=201",
+		"list-name": "?commonName=B.example.com", "list-san": "?subjectAlternativeName=a.example.com", "list-two-names": "?commonName=a.example.com&subjectAlternativeName=b.example.com",
+		"list-status": "?status=issued", "list-status-requested": "?status=Requested&sslTypeId=8", "list-status-never": "?status=SA%20Approved",
+		"list-status-unknown": "?status=fine", "list-type": "?sslTypeId=7&position=1", "list-type-unknown": "?sslTypeId=4711",
+		"list-organisation": "?orgId=1", "list-organisation-foreign": "?orgId=2", "list-organisation-absent": "?orgId=4711", "list-organisation-below": "?orgId=3",
+		"list-serial": "?serialNumber=" + serial, "list-serial-colons": "?serialNumber=" + colons(serial), "list-serial-other-name": "?commonName=c.example.com&serialNumber=" + serial,
+		"list-serial-bad": "?serialNumber=xyz", "list-serial-absent": "?serialNumber=4711", "list-not-filtered": "?issuer=x", "list-unknown-ignored": "?expiresBefore=2026-01-01&size=1",
+	} {
+		w.golden(name, "ada", "GET", "/api/ssl/v2"+q, "")
+	}
+	w.golden("list-other-tenant", "olga", "GET", "/api/ssl/v1/?serialNumber="+serial, "")
+	w.golden("count", "ada", "HEAD", "/api/ssl/v1", "")
+	w.golden("count-filtered", "ada", "HEAD", "/api/ssl/v2?status=Issued", "")
+}
+
+// TestEveryFilterIsServedOrRefused: a filter that is ignored finds the wrong certificates.
+func TestEveryFilterIsServedOrRefused(t *testing.T) {
+	w := newWorld(t)
+	w.issue("ada", "tls", "a.example.com")
+	for _, name := range []string{
+		"commonName", "subjectAlternativeName", "status", "sslTypeId", "orgId", "vendor", "issuer", "serialNumber", "requester", "externalRequester",
+		"signatureAlgorithm", "keyAlgorithm", "keyParam", "keySize", "sha1Hash", "md5Hash", "sha256Hash", "keyUsage", "extendedKeyUsage", "installStatus",
+		"renewalStatus", "requestedVia", "discoveryStatus",
+	} {
+		rec := w.do(w.as("ada", "GET", "/api/ssl/v2?"+name+"=4711", ""))
+		if body := rec.Body.String(); body != "[]" && rec.Code != 400 {
+			t.Errorf("%s: status %d: %s", name, rec.Code, body)
+		}
+		if rec.Code == 400 && name != "orgId" && !strings.Contains(rec.Body.String(), name) {
+			t.Errorf("%s is not named: %s", name, rec.Body)
+		}
+	}
+}
+
+// TestStatuses: each status has a word of its own, which finds it again.
+func TestStatuses(t *testing.T) {
+	seen := map[string]ra.Status{}
+	for _, status := range []ra.Status{
+		ra.StatusRequested, ra.StatusIssued, ra.StatusExpired, ra.StatusRevoked, ra.StatusFailed, ra.StatusWaiting, ra.StatusApproved, ra.StatusDeclined, ra.StatusValidating,
+	} {
+		label := statusLabel(status)
+		if other, twice := seen[label]; twice {
+			t.Errorf("%s is %s as %s is", status, label, other)
+		}
+		seen[label] = status
+		if got, none, err := parseStatus(strings.ToUpper(label)); got != status || none || err != nil {
+			t.Errorf("%s is read as %q, %t, %v", label, got, none, err)
+		}
+	}
+	if len(seen) != len(statuses) {
+		t.Errorf("the table has %d statuses, and there are %d", len(statuses), len(seen))
+	}
+	if got := statusLabel("new"); got != "Rejected" {
+		t.Errorf("an unknown status is %s", got)
+	}
+	for _, word := range neverHad {
+		if _, none, err := parseStatus(word); !none || err != nil {
+			t.Errorf("%s: %t, %v", word, none, err)
+		}
+	}
+	if _, _, err := parseStatus("Downloaded"); err == nil {
+		t.Error("an unknown word is taken")
+	}
+}
+
+func TestDetails(t *testing.T) {
+	w := newWorld(t)
+	e := w.issue("ada", "tls", "a.example.com", "b.example.com")
+	waiting := w.issue("rex", "approved", "d.example.com")
+	path := func(id ra.ID) string { return fmt.Sprintf("/api/ssl/v2/%d", id) }
+	w.golden("details", "aud", "GET", path(e.ID), "")
+	w.golden("details-dates", "ada", "GET", path(e.ID)+"?dateFormat=iso_hms", "")
+	w.golden("details-dates-unknown", "ada", "GET", path(e.ID)+"?dateFormat=soon", "")
+	w.golden("details-waiting", "ada", "GET", path(waiting.ID), "")
+	w.golden("details-foreign", "olga", "GET", path(e.ID), "")
+	w.golden("details-absent", "olga", "GET", path(e.ID+100), "")
+	w.golden("details-no-number", "ada", "GET", "/api/ssl/v2/4294967297", "")
+	if _, err := w.Registrar.Decline(t.Context(), w.callers["may"], waiting.ID, "not now"); err != nil {
+		t.Fatal(err)
+	}
+	w.golden("details-declined", "ada", "GET", path(waiting.ID), "")
+	w.wait(200 * 24 * time.Hour)
+	w.golden("details-expired", "ada", "GET", path(e.ID), "")
+}
+
+func TestDates(t *testing.T) {
+	for asked, want := range map[string]string{
+		"": "03/02/2026", "ISO": "2026-03-02", "eu": "02.03.2026", "US": "03/02/2026", "uk": "02/03/2026", "JP": "2026/03/02", "ISO_HMS": "2026-03-02T12:00:00.000Z",
+		"EU_HMS": "02.03.2026 12:00:00", "us_hms": "03/02/2026 12:00:00", "UK_HMS": "02/03/2026 12:00:00", "JP_HMS": "2026/03/02 12:00:00",
+		"yyyy-MM-dd": "2026-03-02", "YYYY-mm-DD'T'HH:mm:ss.SSS'z'": "2026-03-02T12:00:00.000Z",
+	} {
+		layout, err := dateForm(asked)
+		c := &call{dates: layout}
+		if got := c.date(start); err != nil || got != want {
+			t.Errorf("%q: %s, %v, want %s", asked, got, err, want)
+		}
+		if c.date(time.Time{}) != "" {
+			t.Error("there is a date of nothing")
+		}
+	}
+}

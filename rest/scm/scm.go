@@ -1,0 +1,142 @@
+// Package scm is the REST dialect of Sectigo Certificate Manager's API for SSL certificates, so that what was written for that
+// works here with another base URL.
+//
+// It decides what a request and an answer look like, and which of the vendor's numbers an error has. It trusts auth for who calls,
+// ra for what the caller may know and do, and policy for what can be had. No rule about certificates is here: what ra refuses is
+// refused, in SCM's words. It never shows that an object of another organisation exists, never takes a password from a URL, and has
+// no route for what is not built.
+package scm
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/gatehouse-ca/gatehouse/auth"
+	"github.com/gatehouse-ca/gatehouse/policy"
+	"github.com/gatehouse-ca/gatehouse/problem"
+	"github.com/gatehouse-ca/gatehouse/ra"
+	"github.com/gatehouse-ca/gatehouse/rest"
+)
+
+const (
+	// Path is the subtree that a Server is mounted at, and TokenPath where it gives access tokens.
+	Path      = "/api/ssl/"
+	TokenPath = "/oauth/token"
+
+	// maxBody is the most octets of a body: a CSR of 64 KiB in PEM with everything beside it.
+	maxBody = 256 << 10
+
+	jsonType = "application/json;charset=UTF-8"
+)
+
+// Config is what a Server needs. All fields but Login, Remote, Observe and Now are required.
+type Config struct {
+	PublicURL     string // that Location begins with: "https://ca.example.com", with a path where a proxy takes one away
+	Registrar     *ra.Registrar
+	Authenticator *auth.Authenticator
+	Organisations *auth.Directory
+	Fields        *policy.Fields // custom fields; a nil one has none
+	// Chain is the PEM of what certified the certificates of an issuer, the issuing CA first; nil if there is no such issuer.
+	Chain func(issuer string) []byte
+	// Login is what people know a principal by. Nil: what the registration authority calls it.
+	Login   func(ctx context.Context, principal string) string
+	Remote  func(*http.Request) netip.Addr                        // the client's address. Nil: no client has one
+	Observe func(ctx context.Context, endpoint string, err error) // is told of each request. Nil: nobody is
+	Now     func() time.Time                                      // nil: time.Now
+}
+
+// Server is the door. It is safe for concurrent use.
+type Server struct {
+	Config
+	table *rest.Table[handler]
+}
+
+// handler answers a call, or says why not.
+type handler func(s *Server, c *call) error
+
+// New makes a Server.
+func New(c Config) (*Server, error) {
+	if c.Login == nil {
+		c.Login = func(_ context.Context, principal string) string { return principal }
+	}
+	if c.Remote == nil {
+		c.Remote = func(*http.Request) netip.Addr { return netip.Addr{} }
+	}
+	if c.Observe == nil {
+		c.Observe = func(context.Context, string, error) {}
+	}
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	u, err := url.Parse(c.PublicURL)
+	if err != nil || u.Host == "" || strings.HasSuffix(c.PublicURL, "/") {
+		return nil, errors.New("scm: the public URL has no host, or a slash at its end")
+	}
+	table, err := rest.NewTable(routes())
+	if err != nil {
+		return nil, err
+	}
+	return &Server{Config: c, table: table}, nil
+}
+
+// Handler serves Path and TokenPath.
+func (s *Server) Handler() http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		endpoint := "scm/unknown"
+		err := s.serve(w, r, &endpoint)
+		s.Observe(r.Context(), endpoint, err)
+		if err != nil {
+			s.refuse(w, err)
+		}
+	})
+}
+
+// Routes are those of the table as "METHOD /api/ssl/{v}/…", and the one for tokens.
+func Routes() []string {
+	list := []string{"POST " + TokenPath}
+	for _, r := range routes() {
+		list = append(list, r.Method+" "+Path+"{v}"+strings.TrimSuffix(r.Pattern, "/"))
+	}
+	return list
+}
+
+func (s *Server) serve(w http.ResponseWriter, r *http.Request, endpoint *string) error {
+	w.Header().Set("Cache-Control", "no-store")
+	if r.URL.Path == TokenPath {
+		*endpoint = "scm/token"
+		return s.token(w, r)
+	}
+	rest, ok := strings.CutPrefix(r.URL.EscapedPath(), Path)
+	version, path, _ := strings.Cut(rest, "/")
+	if !ok || version != "v1" && version != "v2" {
+		return errUnknownPath
+	}
+	found, allowed, ok := s.table.Find(r.Method, "/"+path)
+	if !ok {
+		if len(allowed) == 0 {
+			return errUnknownPath
+		}
+		slices.Sort(allowed)
+		w.Header().Set("Allow", strings.Join(allowed, ", "))
+		return problem.New(problem.MethodNotAllowed, "this path takes %s", strings.Join(allowed, ", "))
+	}
+	*endpoint = "scm/" + found.Route.Method + found.Route.Pattern
+	caller, err := s.authenticate(r)
+	if err != nil {
+		return err
+	}
+	c := &call{s: s, w: w, r: r, ctx: r.Context(), caller: caller, v2: version == "v2", args: found.Parameters, query: r.URL.Query()}
+	if c.dates, err = dateForm(c.query.Get("dateFormat")); err != nil {
+		return err
+	}
+	return found.Route.Handle(s, c)
+}
+
+// errUnknownPath is the answer for what there is not, whoever asks.
+var errUnknownPath = coded(404, codeUnknown, problem.New(problem.NotFound, "there is nothing at this path"))
