@@ -297,6 +297,7 @@ func (c *core) openDoors(ctx context.Context) error {
 	downloads, err2 := c.openDownloads()
 	mux.Handle(console.DownloadPath, downloads)
 	failed = errors.Join(failed, err2)
+	failed = errors.Join(failed, c.openSCM(ctx, mux))
 	c.doors = mux
 	return errors.Join(err, failed)
 }

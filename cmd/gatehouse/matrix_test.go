@@ -53,7 +53,7 @@ func try(f func(t *testing.T)) trial { return trial{try: f} }
 
 // doorTables are all doors.
 func doorTables(t *testing.T) []doorTable {
-	return []doorTable{socketTable(), acmeTable(t), downloadTable(t), emailTable(t)}
+	return []doorTable{socketTable(), acmeTable(t), downloadTable(t), emailTable(t), scmTable(t)}
 }
 
 func TestEveryRouteRefusesStrangers(t *testing.T) {
