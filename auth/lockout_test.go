@@ -90,8 +90,12 @@ func TestBusy(t *testing.T) {
 		Directory: d.directory, Store: d.db, Sealer: d.sealer, Journal: d.journal, Argon2: auth.Argon2{Memory: 32 << 10, Passes: 20, Threads: 1}, Hashes: 1, HashWait: time.Nanosecond,
 	})
 	must(t, err)
-	if _, err := auth.NewAuthenticator(t.Context(), auth.AuthenticatorConfig{Principals: x}); !problem.Is(err, problem.Unavailable) {
-		t.Errorf("no time at all: %v", err)
+	a, err := auth.NewAuthenticator(t.Context(), auth.AuthenticatorConfig{Principals: x})
+	must(t, err)
+	for _, login := range []string{"ada", "nobody"} {
+		if caller, err := a.Password(t.Context(), login, "", "correct horse battery", home); !problem.Is(err, problem.Unavailable) || caller.Principal != "" {
+			t.Errorf("no time at all: %s is %+v, %v", login, caller, err)
+		}
 	}
 }
 
