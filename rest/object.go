@@ -30,10 +30,12 @@ func (o *Object) Err() error { return *o.err }
 // Has reports whether a member is there and not null.
 func (o *Object) Has(name string) bool { return o.members[name] != nil }
 
-// Require refuses the object unless it has members. An empty string is as good as absent.
+// Require refuses the object unless it has members. A string that is empty or blank is as good as absent.
 func (o *Object) Require(names ...string) {
 	for _, name := range names {
-		if v := o.members[name]; (v == nil || v == "") && *o.err == nil {
+		v := o.members[name]
+		text, isText := v.(string)
+		if (v == nil || isText && strings.TrimSpace(text) == "") && *o.err == nil {
 			*o.err = problem.Wrap(ErrMissing, problem.Malformed, "%s%s is missing", o.path, name)
 		}
 	}

@@ -69,7 +69,7 @@ func TestReadList(t *testing.T) {
 
 // TestMembers: each type takes what it should and names what it refuses.
 func TestMembers(t *testing.T) {
-	const body = `{"text":"héllo","number":7,"string":" 12 ","float":3e2,"half":0.5,"huge":1e400,"yes":true,"word":"False","null":null,"empty":"",
+	const body = `{"text":"héllo","number":7,"string":" 12 ","float":3e2,"half":0.5,"huge":1e400,"yes":true,"word":"False","null":null,"empty":"","blank":" \n",
 		"list":["a","b"],"mixed":["a",1],"commas":"a, b,,c ","object":{"in":"x","bad":{}},"objects":[{"name":"n"},{"name":7}],"texts":{"k":"v"},"unknown":[[1]]}`
 	for name, tt := range map[string]struct {
 		read  func(o *Object) bool
@@ -115,6 +115,7 @@ func TestMembers(t *testing.T) {
 		"required":        {func(o *Object) bool { o.Require("text", "number", "list"); return true }, "", nil},
 		"required null":   {func(o *Object) bool { o.Require("text", "null"); return true }, "null is missing", ErrMissing},
 		"required empty":  {func(o *Object) bool { o.Require("empty"); return true }, "empty is missing", ErrMissing},
+		"required blank":  {func(o *Object) bool { o.Require("blank"); return true }, "blank is missing", ErrMissing},
 		"the first error": {func(o *Object) bool { o.Require("absent"); o.Text("number", 1); return true }, "absent is missing", ErrMissing},
 		"the dialect's":   {func(o *Object) bool { o.Refuse("text", "not %d%%", 5); o.Require("absent"); return true }, "text: not 5%", ErrValue},
 	} {

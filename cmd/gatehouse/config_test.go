@@ -130,7 +130,7 @@ func TestConfigFaults(t *testing.T) {
 		{"methods of domains alone", inProfile("dcv: domain, dcv_methods: [http-01]"), "7:73", `.*with dcv: domain nobody is asked to prove control of a name by request; leave it out`},
 		{"a custom field without a number", goodConfig + "custom_fields: [{name: Owner}]\n", "9:17", `custom field 1: number: 0 is not from 1 to 2147483647; .*`},
 		{"a custom field of ACME", goodConfig + "custom_fields: [{number: 1, name: Owner, mandatory: [acme]}]\n", "9:53", `custom field 1: mandatory: an ACME order cannot carry custom fields.*; take acme out`},
-		{"a custom field of an unknown door", goodConfig + "custom_fields: [{number: 1, name: Owner, mandatory: [window]}]\n", "9:53", `custom field 1: mandatory: .* is called "window"; those are console`},
+		{"a custom field of an unknown door", goodConfig + "custom_fields: [{number: 1, name: Owner, mandatory: [window]}]\n", "9:53", `custom field 1: mandatory: .* is called "window"; those are console, scm`},
 		{"an unknown custom field", inProfile("mandatory_fields: [Owner]"), "7:65", `.*there is no custom field "Owner"; this gateway has none, .*`},
 		{"DNSSEC of another word", inProfile("dnssec: yes"), "7:55", `.*"yes" is none of "off", "opportunistic" and "require"`},
 		{"DNSSEC in public mode", replace("validity: 90d", "mode: public, dnssec: off"), "7:54", `.*public trust needs authenticated answers .*; write require or leave it out`},

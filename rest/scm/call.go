@@ -70,9 +70,12 @@ func missing(err error) error {
 }
 
 // organisation reads the organisation that a request names by its number; the caller's home for zero. One that the caller does
-// not see is as one that there is not.
+// not see is as one that there is not. There are callers with roles only below their home.
 func (c *call) organisation(number int64) (auth.OrgID, error) {
 	if number == 0 {
+		if err := c.s.Organisations.May(c.caller, auth.View, c.caller.Org); err != nil {
+			return 0, problem.New(problem.Unauthorized, "the caller has no role in its own organisation; name another one by its number")
+		}
 		return c.caller.Org, nil
 	}
 	org := auth.OrgID(number)

@@ -51,6 +51,28 @@ func TestEnroll(t *testing.T) {
 	}
 }
 
+// TestBlankIsAbsent: what is required is not there if it is blank.
+func TestBlankIsAbsent(t *testing.T) {
+	w := newWorld(t)
+	w.issue("rex", "tls", "a.example.com")
+	w.issue("rex", "approved", "b.example.com")
+	for _, x := range []struct{ path, body, member string }{
+		{"enroll", `{"orgId":1,"csr":" \n","certType":7}`, "csr"},
+		{"replace/1", `{"csr":"\t","reason":"x"}`, "csr"},
+		{"enroll-keygen", `{"orgId":1,"commonName":" ","certType":7,"algorithm":"EC","keyParam":"P-256"}`, "commonName"},
+		{"revoke/1", `{"reason":" "}`, "reason"},
+		{"approve/2", `{"message":" "}`, "message"},
+	} {
+		rec := w.call("ada", "POST", "/api/ssl/v2/"+x.path, x.body, 400)
+		if want := fmt.Sprintf(`{"code":-7,"description":"%s is missing"}`, x.member); rec.Body.String() != want {
+			t.Errorf("%s: %s", x.path, rec.Body)
+		}
+	}
+	if n := w.total(); n != 2 {
+		t.Errorf("there are %d requests", n)
+	}
+}
+
 func TestEnrollRefuses(t *testing.T) {
 	w := newWorld(t)
 	good := fmt.Sprintf(`{"orgId":1,"csr":%s,"certType":7,"term":30}`, w.jsonCSR("a.example.com"))

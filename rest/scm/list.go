@@ -21,6 +21,9 @@ type identity struct {
 	SerialNumber            string   `json:"serialNumber,omitempty"`
 }
 
+// filtered are SCM's filters that are had here.
+var filtered = []string{"orgId", "sslTypeId", "status", "commonName", "subjectAlternativeName", "serialNumber"}
+
 // notFiltered are SCM's filters that the registration authority has no index for. To ignore one would give a program that acts on
 // what it finds the wrong certificates, so they are refused.
 var notFiltered = []string{
@@ -74,8 +77,13 @@ func (s *Server) search(c *call, page rest.Page) (ra.Found, error) {
 
 // filters reads what is asked for. none says that nothing can be like that.
 func (s *Server) filters(c *call) (q ra.Query, serial ra.Serial, none bool, err error) {
+	for _, name := range filtered {
+		if len(c.query[name]) > 1 { // all but one would be ignored
+			return q, "", false, wrongValue("%s: it is there more than once", name)
+		}
+	}
 	for _, name := range notFiltered {
-		if c.query.Get(name) != "" {
+		if strings.Join(c.query[name], "") != "" {
 			return q, "", false, wrongValue("%s: nothing can be found by this here; use commonName, subjectAlternativeName, serialNumber, status, sslTypeId or orgId", name)
 		}
 	}

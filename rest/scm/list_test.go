@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gatehouse-ca/gatehouse/auth"
 	"github.com/gatehouse-ca/gatehouse/ra"
 )
 
@@ -47,6 +48,47 @@ func TestEveryFilterIsServedOrRefused(t *testing.T) {
 		}
 		if rec.Code == 400 && name != "orgId" && !strings.Contains(rec.Body.String(), name) {
 			t.Errorf("%s is not named: %s", name, rec.Body)
+		}
+	}
+}
+
+// TestRolesBelowHome: who has roles only in an organisation below is shown nothing of its own.
+func TestRolesBelowHome(t *testing.T) {
+	w := newWorld(t)
+	w.issue("ada", "tls", "a.example.com")
+	p, err := w.people.Add(t.Context(), operator, auth.NewPrincipal{Org: "main", Login: "bea", Grants: []auth.NamedGrant{{Org: "branch", Role: auth.Requester}}})
+	must(t, err)
+	_, err = w.people.SetPassword(t.Context(), operator, auth.Ref{ID: p.ID}, password("bea"))
+	must(t, err)
+	for _, path := range []string{"/api/ssl/v2", "/api/ssl/v2?status=Invalid", "/api/ssl/v2/types"} {
+		if rec := w.call("bea", "GET", path, "", 400); !strings.Contains(rec.Body.String(), `"code":-3,`) {
+			t.Errorf("%s: %s", path, rec.Body)
+		}
+	}
+	for _, path := range []string{"/api/ssl/v2?orgId=1", "/api/ssl/v2/types?organizationId=1"} {
+		if rec := w.call("bea", "GET", path, "", 400); !strings.Contains(rec.Body.String(), `"code":-639,`) {
+			t.Errorf("%s: %s", path, rec.Body)
+		}
+	}
+	w.call("bea", "GET", "/api/ssl/v2?orgId=3", "", 200)
+	w.call("bea", "GET", "/api/ssl/v2/types?organizationId=3", "", 200)
+}
+
+// TestNoFilterIsLost: what cannot be read, or is there twice, is refused as well.
+func TestNoFilterIsLost(t *testing.T) {
+	w := newWorld(t)
+	w.issue("ada", "tls", "a.example.com")
+	for q, member := range map[string]string{
+		"commonName=%zz": "query", "size=5;commonName=b.example.com": "query", "commonName=a.example.com&commonName=b.example.com": "commonName",
+		"status=&status=Revoked": "status", "issuer=&issuer=x": "issuer",
+	} {
+		for _, method := range []string{"GET", "HEAD"} {
+			r := w.as("ada", method, "/api/ssl/v2", "")
+			r.URL.RawQuery = q
+			rec := w.do(r)
+			if body := rec.Body.String(); rec.Code != 400 || !strings.Contains(body, `"code":-1601,`) || !strings.Contains(body, member) {
+				t.Errorf("%s %s: status %d: %s", method, q, rec.Code, body)
+			}
 		}
 	}
 }

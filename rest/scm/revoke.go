@@ -10,8 +10,9 @@ import (
 	"github.com/gatehouse-ca/gatehouse/rest"
 )
 
-// revokeByID revokes by the number of a certificate or, because there are clients that put it there, by its serial number. What is no
-// int32 is taken for one; a serial number that could be a number of ours has its own path.
+// revokeByID revokes by the number of a certificate or, because there are clients that put it there, by its serial number, which
+// means the very certificate that has it. What is no int32 is taken for one; a serial number that could be a number of ours has its
+// own path.
 func (s *Server) revokeByID(c *call) error {
 	reason, comment, err := c.revocation()
 	if err != nil {
@@ -19,18 +20,27 @@ func (s *Server) revokeByID(c *call) error {
 	}
 	id, err := c.id("id")
 	if err != nil {
-		if e, serr := c.bySerial(c.args["id"]); serr == nil {
-			id, err = e.ID, nil
+		e, serr := c.bySerial(c.args["id"])
+		switch {
+		case problem.Is(serr, problem.NotFound):
+			return err
+		case serr != nil: // it may well be there
+			return serr
 		}
-	}
-	if err != nil {
-		return err
+		return c.revoke(e, reason, comment)
 	}
 	e, err := s.Registrar.Current(c.ctx, c.caller, id)
 	if err != nil {
 		return err
 	}
-	return c.revoke(e.ID, reason, comment)
+	if e.ID != id && e.Issued.IsZero() {
+		// What is to take its place is not issued yet. Clients read the refusal of a request without a certificate as "revoked
+		// already", so it must not be the answer while the certificate that they have is valid.
+		if e, err = s.Registrar.Get(c.ctx, c.caller, e.Replaces); err != nil {
+			return err
+		}
+	}
+	return c.revoke(e, reason, comment)
 }
 
 // revokeBySerial revokes by serial number, in hexadecimal with or without colons.
@@ -43,15 +53,21 @@ func (s *Server) revokeBySerial(c *call) error {
 	if err != nil {
 		return err
 	}
-	return c.revoke(e.ID, reason, comment)
+	return c.revoke(e, reason, comment)
 }
 
-func (c *call) revoke(id ra.ID, reason ra.Reason, comment string) error {
-	_, err := c.s.Registrar.RevokeEnrollment(c.ctx, c.caller, id, reason, comment)
-	if err != nil {
+// revoke revokes the certificate of an enrollment that the caller may view. What has none or has expired is refused by the number
+// that clients read as "revoked already"; what was imported is valid as before, and so is refused by another.
+func (c *call) revoke(e *ra.Enrollment, reason ra.Reason, comment string) error {
+	_, err := c.s.Registrar.RevokeEnrollment(c.ctx, c.caller, e.ID, reason, comment)
+	switch {
+	case err == nil:
+		return c.done(http.StatusNoContent)
+	case e.Imported:
+		return err
+	default:
 		return recoded(err, problem.Conflict, http.StatusBadRequest, codeNotIssued)
 	}
-	return c.done(http.StatusNoContent)
 }
 
 // revocation reads why a certificate is to be revoked.
@@ -125,7 +141,7 @@ func (s *Server) revokeManual(c *call) error {
 	return c.done(http.StatusNoContent)
 }
 
-// bySerialAndIssuer is bySerial where issuers may share serial numbers.
+// bySerialAndIssuer is bySerial where issuers may share serial numbers. Several organisations can have imported one certificate.
 func (c *call) bySerialAndIssuer(text, issuer string) (*ra.Enrollment, error) {
 	serial, err := ra.ParseSerial(text)
 	if err != nil {
@@ -135,6 +151,7 @@ func (c *call) bySerialAndIssuer(text, issuer string) (*ra.Enrollment, error) {
 	if err != nil {
 		return nil, err
 	}
+	var found *ra.Enrollment
 	for _, e := range list {
 		d := details{}
 		der, err := c.s.certificate(c.ctx, e)
@@ -144,11 +161,18 @@ func (c *call) bySerialAndIssuer(text, issuer string) (*ra.Enrollment, error) {
 		if err != nil {
 			return nil, err
 		}
-		if issuer == "" && len(list) == 1 || issuer == d.CertificateDetails.Issuer {
-			return e, nil
+		switch {
+		case issuer != d.CertificateDetails.Issuer && (issuer != "" || len(list) > 1):
+		case found != nil:
+			return nil, problem.New(problem.Conflict, "certificates %d and %d have this serial number and issuer; name one by certId", found.ID, e.ID)
+		default:
+			found = e
 		}
 	}
-	return nil, problem.New(problem.NotFound, "there is no certificate with this serial number and issuer; the issuer is as GET /{sslId} has it")
+	if found == nil {
+		return nil, problem.New(problem.NotFound, "there is no certificate with this serial number and issuer; the issuer is as GET /{sslId} has it")
+	}
+	return found, nil
 }
 
 // dateTime reads a moment in ISO 8601 with an offset, as "2025-05-21T12:24:27.916+00:00"; the zero time for none.

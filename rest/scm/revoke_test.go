@@ -2,6 +2,7 @@ package scm
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -60,6 +61,43 @@ func TestRevokeBySerial(t *testing.T) {
 	w.golden("revoke-serial-as-number-foreign", "ada", "POST", "/api/ssl/v1/revoke/"+string(foreign.Serial), why)
 }
 
+// TestRevokeByReplacedSerial: a serial number means the very certificate that has it, also where the number belongs.
+func TestRevokeByReplacedSerial(t *testing.T) {
+	w := newWorld(t)
+	first := w.issue("rex", "tls", "a.example.com")
+	w.call("rex", "POST", "/api/ssl/v2/replace/1", fmt.Sprintf(`{"csr":%s,"reason":"lost"}`, w.jsonCSR("a.example.com")), 204)
+	w.call("rex", "POST", "/api/ssl/v2/revoke/"+string(first.Serial), why, 204)
+	if a, b := w.enrollment(1), w.enrollment(2); a.Phase != ra.Revoked || b.Phase != ra.Issued {
+		t.Errorf("they are in phases %d and %d", a.Phase, b.Phase)
+	}
+}
+
+// TestRevokeBeforeReplaced: clients read -102 as "revoked already", so a replacement that is not issued yet must not keep the
+// certificate from being revoked, and an imported one has another number.
+func TestRevokeBeforeReplaced(t *testing.T) {
+	w := newWorld(t)
+	w.issue("rex", "approved", "a.example.com")
+	w.call("may", "POST", "/api/ssl/v2/approve/1", `{"message":"fine"}`, 204)
+	w.call("rex", "POST", "/api/ssl/v2/replace/1", fmt.Sprintf(`{"csr":%s,"reason":"lost"}`, w.jsonCSR("a.example.com")), 204)
+	if e := w.enrollment(2); e.Phase != ra.Waiting || e.Replaces != 1 {
+		t.Fatalf("the replacement is %+v", e)
+	}
+	w.call("olga", "POST", "/api/ssl/v2/revoke/1", why, 400)
+	w.call("aud", "POST", "/api/ssl/v2/revoke/1", why, 400)
+	w.call("rex", "POST", "/api/ssl/v2/revoke/1", why, 204)
+	if a, b := w.enrollment(1), w.enrollment(2); a.Phase != ra.Revoked || b.Phase != ra.Waiting {
+		t.Errorf("they are in phases %d and %d", a.Phase, b.Phase)
+	}
+	if rec := w.call("rex", "POST", "/api/ssl/v2/revoke/1", why, 400); !strings.Contains(rec.Body.String(), `"code":-102,`) {
+		t.Errorf("again: %s", rec.Body)
+	}
+	foreign := w.imported("ada", "a.example.net")
+	rec := w.call("ada", "POST", fmt.Sprintf("/api/ssl/v2/revoke/%d", foreign.ID), why, 400)
+	if !strings.Contains(rec.Body.String(), `"code":-130,`) {
+		t.Errorf("imported: %s", rec.Body)
+	}
+}
+
 // imported is an enrollment of main's with a certificate of another CA.
 func (w *world) imported(login, name string) *ra.Enrollment {
 	w.t.Helper()
@@ -95,6 +133,30 @@ func TestRevokeManual(t *testing.T) {
 	}
 	other := w.imported("ada", "b.example.net")
 	w.golden("revoke-manual-serial", "ada", "POST", path, `{"serialNumber":"`+colons(string(other.Serial))+`"}`)
+}
+
+// TestRevokeManualOfTwo: one certificate that two organisations have imported is marked in neither unless one of them is named.
+func TestRevokeManualOfTwo(t *testing.T) {
+	w := newWorld(t)
+	h, err := testca.NewHierarchy(testca.HierarchyConfig{Now: w.clock})
+	must(t, err)
+	leaf, err := h.Leaf("a.example.net")
+	must(t, err)
+	list, err := w.Registrar.Import(t.Context(), w.callers["ada"], ra.DoorSCM, []ra.ImportItem{{Certificate: leaf.Certificate[0]}, {Org: 3, Certificate: leaf.Certificate[0]}})
+	must(t, err)
+	must(t, list[1].Err)
+	issuer := h.Intermediate.Certificate.Subject.String()
+	body := fmt.Sprintf(`{"serialNumber":%q,"issuer":%q}`, string(list[0].Enrollment.Serial), issuer)
+	if rec := w.call("ada", "POST", "/api/ssl/v2/revoke/manual", body, 400); !strings.Contains(rec.Body.String(), `"code":-130,`) {
+		t.Errorf("%s", rec.Body)
+	}
+	for _, one := range list {
+		if e := w.enrollment(one.Enrollment.ID); e.Phase != ra.Issued {
+			t.Errorf("%d is in phase %d", e.ID, e.Phase)
+		}
+	}
+	w.call("ada", "POST", "/api/ssl/v2/revoke/manual", fmt.Sprintf(`{"certId":%d}`, list[1].Enrollment.ID), 204)
+	w.call("rex", "POST", "/api/ssl/v2/revoke/manual", fmt.Sprintf(`{"certId":%d}`, list[0].Enrollment.ID), 204)
 }
 
 func TestDelete(t *testing.T) {

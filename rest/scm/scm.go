@@ -131,7 +131,11 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request, endpoint *string)
 	if err != nil {
 		return err
 	}
-	c := &call{s: s, w: w, r: r, ctx: r.Context(), caller: caller, v2: version == "v2", args: found.Parameters, query: r.URL.Query()}
+	query, err := url.ParseQuery(r.URL.RawQuery)
+	if err != nil { // a filter that is lost finds the wrong certificates
+		return wrongValue("the query of the URL is not encoded as name=value&name=value, with %% and two hexadecimal digits for other characters")
+	}
+	c := &call{s: s, w: w, r: r, ctx: r.Context(), caller: caller, v2: version == "v2", args: found.Parameters, query: query}
 	if c.dates, err = dateForm(c.query.Get("dateFormat")); err != nil {
 		return err
 	}
