@@ -19,10 +19,13 @@ func TestNoCoreDump(t *testing.T) {
 
 	var before unix.Rlimit
 	must(t, unix.Getrlimit(unix.RLIMIT_CORE, &before))
+	wanted := unix.Rlimit{Cur: before.Max, Max: before.Max} // which the gateway inherits
 	if before.Max == 0 {
-		t.Skip("this machine lets nobody leave a core")
+		wanted = unix.Rlimit{Cur: unix.RLIM_INFINITY, Max: unix.RLIM_INFINITY}
 	}
-	must(t, unix.Setrlimit(unix.RLIMIT_CORE, &unix.Rlimit{Cur: before.Max, Max: before.Max})) // which the gateway inherits
+	if err := unix.Setrlimit(unix.RLIMIT_CORE, &wanted); err != nil {
+		t.Skipf("this machine lets nobody leave a core, and root alone could change that: %v", err)
+	}
 	t.Cleanup(func() { unix.Setrlimit(unix.RLIMIT_CORE, &before) })
 	t.Setenv("GOTRACEBACK", "crash")
 	i := startGateway(t)
