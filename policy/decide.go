@@ -52,12 +52,24 @@ func (p *Profile) checkPinned(r Request, _ *Decision) error {
 	return nil
 }
 
-// checkCSR wants one, for exactly the names of the request.
+// checkCSR wants one, for the names of the request.
 func (p *Profile) checkCSR(r Request, _ *Decision) error {
 	if r.CSR == nil {
 		return problem.New(problem.BadCSR, "the request has no CSR")
 	}
+	if r.Requester.Door != acmeDoor {
+		return checkNoOtherNames(r.Names, r.CSR.Names)
+	}
 	return checkSameNames(r.Names, r.CSR.Names)
+}
+
+// checkNoOtherNames holds the CSR to names of the request, which may have more of them: programs for vendors' APIs send a CSR
+// with a CN alone and the other names beside it. What the CSR names and nobody asked for would be lost in silence.
+func checkNoOtherNames(request, csr []identifier.Identifier) error {
+	if extra := minus(csr, request); len(extra) > 0 {
+		return problem.New(problem.BadCSR, "the CSR adds %s, which is not among the names that are asked for; ask for it too, or make a CSR without it", few(extra))
+	}
+	return nil
 }
 
 func (p *Profile) decideNames(r Request, d *Decision) error {

@@ -39,6 +39,25 @@ func TestDecide(t *testing.T) {
 	}
 }
 
+// TestCSRMayLackNames: at other doors than ACME names may stand beside the CSR; what is issued has them all.
+func TestCSRMayLackNames(t *testing.T) {
+	p := mustNew(t, unvalidated())
+	r := goodRequest(t, "www.example.com")
+	r.Requester = Requester{Org: 1, Door: "scm", Principal: "user:7"}
+	r.Names = append(r.Names, dnsName(t, "b.example.com"))
+	r.Proofs = p.Unvalidated(r.Requester, r.Names, r.Now)
+	for _, csr := range []*CSR{r.CSR, {PublicKey: r.CSR.PublicKey}} {
+		r.CSR = csr
+		d, err := p.Decide(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if values(d.Names) != "b.example.com www.example.com" {
+			t.Errorf("names %v", d.Names)
+		}
+	}
+}
+
 func TestDecideRefuses(t *testing.T) {
 	for _, c := range []struct {
 		name   string
@@ -55,6 +74,12 @@ func TestDecideRefuses(t *testing.T) {
 		{"RFC 8555 7.4 CSR adds a name", func(r *Request) { r.CSR = csrFor(t, "www.example.com", "b.example.com") }, problem.BadCSR, "adds b.example.com"},
 		{"RFC 8555 7.4 CSR for another name", func(r *Request) { r.CSR = csrFor(t, "b.example.com") }, problem.BadCSR, "other names"},
 		{"RFC 8555 7.4 wildcard is not its base", func(r *Request) { r.CSR = csrFor(t, "*.www.example.com") }, problem.BadCSR, "other names"},
+		{"another door's CSR adds a name", func(r *Request) {
+			r.Requester.Door, r.CSR = "scm", csrFor(t, "www.example.com", "b.example.com")
+		}, problem.BadCSR, "adds b.example.com"},
+		{"the gateway's own CSR is for other names", func(r *Request) {
+			r.Requester.Door, r.CSR = "console", csrFor(t, "b.example.com")
+		}, problem.BadCSR, "adds b.example.com"},
 		{"no names at all", func(r *Request) { r.Names, r.CSR = nil, &CSR{} }, problem.Malformed, "no names"},
 		{"name refused by then", func(r *Request) {
 			r.Names, r.CSR, r.Proofs = names(t, "co.uk"), csrFor(t, "co.uk"), proofs(t, "co.uk")

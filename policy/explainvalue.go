@@ -83,7 +83,12 @@ func foundCSR(_ *Profile, r Request, _ *Decision) string {
 	return "a CSR for " + few(r.CSR.Names)
 }
 
-func wantedCSR(_ *Profile, r Request) string { return "a CSR for exactly " + few(r.Names) }
+func wantedCSR(_ *Profile, r Request) string {
+	if r.Requester.Door != acmeDoor {
+		return "a CSR for no names but " + few(r.Names)
+	}
+	return "a CSR for exactly " + few(r.Names)
+}
 
 func wantedNames(p *Profile, _ Request) string {
 	parts := []string{fmt.Sprintf("1 to %d names", p.maxNames)}

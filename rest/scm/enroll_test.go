@@ -51,6 +51,16 @@ func TestEnroll(t *testing.T) {
 	}
 }
 
+// TestNamesBesideCSR: a CSR with a CN alone is for the names beside it too.
+func TestNamesBesideCSR(t *testing.T) {
+	w := newWorld(t)
+	w.golden("enroll-names-beside-csr", "rex", "POST", "/api/ssl/v2/enroll", fmt.Sprintf(
+		`{"orgId":1,"csr":%s,"certType":7,"subjAltNames":"b.example.com"}`, w.jsonCSR("a.example.com")))
+	if e := w.enrollment(1); e.Phase != ra.Issued || len(e.Names) != 2 {
+		t.Errorf("it is %+v", e)
+	}
+}
+
 // TestBlankIsAbsent: what is required is not there if it is blank.
 func TestBlankIsAbsent(t *testing.T) {
 	w := newWorld(t)
@@ -91,7 +101,6 @@ func TestEnrollRefuses(t *testing.T) {
 		{"enroll-no-base64", "rex", "POST", path, with(t, good, "csr", `"&&&&"`)},
 		{"enroll-no-csr", "rex", "POST", path, with(t, good, "csr", `"AAAA"`)},
 		{"enroll-long-csr", "rex", "POST", path, with(t, good, "csr", long(32_768))},
-		{"enroll-name-missing-in-csr", "rex", "POST", path, with(t, good, "subjAltNames", `"b.example.com"`)},
 		{"enroll-bad-name", "rex", "POST", path, with(t, good, "subjAltNames", `"b.example.com, -"`)},
 		{"enroll-forbidden-name", "rex", "POST", path, with(t, good, "csr", w.jsonCSR("www.example.net"))},
 		{"enroll-long-comments", "rex", "POST", path, with(t, good, "comments", long(1025))},
