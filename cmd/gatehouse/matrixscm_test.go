@@ -180,7 +180,7 @@ func scmTable(t *testing.T) doorTable {
 
 // importRow is the row of the path that answers for each certificate of a call by itself.
 func (h *scmHouse) importRow(table doorTable, org auth.OrgID) {
-	const route, path = "POST " + scm.Path + "{v}/import", "/api/ssl/v2/import"
+	const route, path = "POST " + "/api/ssl/{v}/import", "/api/ssl/v2/import"
 	hierarchy, err := testca.NewHierarchy(testca.HierarchyConfig{})
 	must(h.t, err)
 	leaf, err := hierarchy.Leaf("www.example.net")
@@ -286,14 +286,14 @@ func scmRoutes(e *ra.Enrollment, org auth.OrgID, csr string) map[string]scmRoute
 		at := func(v string) string {
 			return base + strings.NewReplacer("{"+parameter+"}", v, "{locationId}", "1", "{format}", "x509").Replace(pattern)
 		}
-		routes[method+" "+scm.Path+"{v}"+pattern] = scmRoute{at(value), body, at(other), body, writes}
+		routes[method+" "+"/api/ssl/{v}"+pattern] = scmRoute{at(value), body, at(other), body, writes}
 	}
 	plain := func(method, pattern, query, absentQuery, body, absentBody string, writes bool) {
 		r := scmRoute{base + pattern + query, body, "", absentBody, writes}
 		if absentQuery != "" || absentBody != "" {
 			r.absent = base + pattern + absentQuery
 		}
-		routes[method+" "+scm.Path+"{v}"+pattern] = r
+		routes[method+" "+"/api/ssl/{v}"+pattern] = r
 	}
 	const reason, message = `{"reason":"x"}`, `{"message":"x"}`
 	numbered := func(format string) (string, string) {

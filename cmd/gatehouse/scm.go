@@ -21,7 +21,7 @@ func (c *core) openSCM(ctx context.Context, mux *http.ServeMux) error {
 		return fmt.Errorf("preparing to verify credentials: %w", err)
 	}
 	door, err := scm.New(scm.Config{
-		PublicURL: s.publicURLs[0], Registrar: c.registrar, Authenticator: authenticator, Organisations: c.organisations, Fields: s.fields(),
+		PublicURL: s.publicURLs[0], Registrar: c.registrar, Authenticator: authenticator, Organisations: c.organisations, Domains: c.domains, Fields: s.fields(),
 		Chain: c.chain, Login: c.loginOf, Now: c.clock.Now,
 		Remote: func(r *http.Request) netip.Addr {
 			peer, _ := netip.ParseAddrPort(r.RemoteAddr) // all that are none share one counter
@@ -36,8 +36,10 @@ func (c *core) openSCM(ctx context.Context, mux *http.ServeMux) error {
 	if err != nil {
 		return err
 	}
-	mux.Handle(scm.Path, door.Handler())
-	mux.Handle(scm.TokenPath, door.Handler())
+	handler := door.Handler()
+	for _, path := range scm.Paths() {
+		mux.Handle(path, handler)
+	}
 	return nil
 }
 

@@ -2,12 +2,69 @@ package scm
 
 import (
 	"net/http"
+	"strings"
 
 	"github.com/gatehouse-ca/gatehouse/rest"
 )
 
-// routes are all that is built, below /api/ssl/v1 and /api/ssl/v2 alike.
-func routes() []rest.Route[handler] {
+// api is one of the vendor's APIs. All that is built of it has the same paths in each of its versions.
+type api struct {
+	path     string   // that all of its paths begin with
+	versions []string // the next segment
+	routes   []rest.Route[handler]
+}
+
+// apis are all that is built.
+func apis() []api {
+	return []api{
+		{"/api/ssl", []string{"v1", "v2"}, sslRoutes()},
+	}
+}
+
+// endpoint is a route of one version of an API.
+type endpoint struct {
+	handle  handler
+	version string
+	name    string // for metrics: "scm/GET/api/ssl/{v}/{sslId}", the same in all versions
+}
+
+// endpoints are the routes of all versions.
+func endpoints(apis []api) (list []rest.Route[endpoint]) {
+	for _, a := range apis {
+		for _, version := range a.versions {
+			for _, r := range a.routes {
+				pattern := strings.TrimSuffix(r.Pattern, "/")
+				list = append(list, rest.Route[endpoint]{Method: r.Method, Pattern: a.path + "/" + version + pattern, Handle: endpoint{
+					handle: r.Handle, version: version, name: "scm/" + r.Method + a.path + "/{v}" + pattern,
+				}})
+			}
+		}
+	}
+	return list
+}
+
+// Paths are the subtrees, and the one path, that a Server is to be mounted at.
+func Paths() []string {
+	list := []string{TokenPath}
+	for _, a := range apis() {
+		list = append(list, a.path+"/")
+	}
+	return list
+}
+
+// Routes are all that there is as "METHOD /api/ssl/{v}/…", where {v} is any version that the API has, and the one for tokens.
+func Routes() []string {
+	list := []string{http.MethodPost + " " + TokenPath}
+	for _, a := range apis() {
+		for _, r := range a.routes {
+			list = append(list, r.Method+" "+a.path+"/{v}"+strings.TrimSuffix(r.Pattern, "/"))
+		}
+	}
+	return list
+}
+
+// sslRoutes are of certificates, of v1 and v2 alike.
+func sslRoutes() []rest.Route[handler] {
 	return []rest.Route[handler]{
 		{Method: http.MethodGet, Pattern: "/types", Handle: (*Server).types},
 		{Method: http.MethodGet, Pattern: "/customFields", Handle: (*Server).customFields},

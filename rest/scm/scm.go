@@ -1,4 +1,4 @@
-// Package scm is the REST dialect of Sectigo Certificate Manager's API for SSL certificates, so that what was written for that
+// Package scm is the REST dialect of Sectigo Certificate Manager's API, for SSL certificates and what goes with them, so that what was written for that
 // works here with another base URL.
 //
 // It decides what a request and an answer look like, and which of the vendor's numbers an error has. It trusts auth for who calls,
@@ -25,8 +25,7 @@ import (
 )
 
 const (
-	// Path is the subtree that a Server is mounted at, and TokenPath where it gives access tokens.
-	Path      = "/api/ssl/"
+	// TokenPath is where a Server gives access tokens.
 	TokenPath = "/oauth/token"
 
 	// maxBody is the most octets of a body: a CSR of 64 KiB in PEM with everything beside it.
@@ -41,6 +40,7 @@ type Config struct {
 	Registrar     *ra.Registrar
 	Authenticator *auth.Authenticator
 	Organisations *auth.Directory
+	Domains       *ra.Domains
 	Fields        *policy.Fields // custom fields; a nil one has none
 	// Chain is the PEM of what certified the certificates of an issuer, the issuing CA first; nil if there is no such issuer.
 	Chain func(issuer string) []byte
@@ -54,7 +54,7 @@ type Config struct {
 // Server is the door. It is safe for concurrent use.
 type Server struct {
 	Config
-	table *rest.Table[handler]
+	table *rest.Table[endpoint]
 }
 
 // handler answers a call, or says why not.
@@ -78,14 +78,14 @@ func New(c Config) (*Server, error) {
 	if err != nil || u.Host == "" || strings.HasSuffix(c.PublicURL, "/") {
 		return nil, errors.New("scm: the public URL has no host, or a slash at its end")
 	}
-	table, err := rest.NewTable(routes())
+	table, err := rest.NewTable(endpoints(apis()))
 	if err != nil {
 		return nil, err
 	}
 	return &Server{Config: c, table: table}, nil
 }
 
-// Handler serves Path and TokenPath.
+// Handler serves Paths.
 func (s *Server) Handler() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		endpoint := "scm/unknown"
@@ -97,27 +97,13 @@ func (s *Server) Handler() http.Handler {
 	})
 }
 
-// Routes are those of the table as "METHOD /api/ssl/{v}/…", and the one for tokens.
-func Routes() []string {
-	list := []string{"POST " + TokenPath}
-	for _, r := range routes() {
-		list = append(list, r.Method+" "+Path+"{v}"+strings.TrimSuffix(r.Pattern, "/"))
-	}
-	return list
-}
-
 func (s *Server) serve(w http.ResponseWriter, r *http.Request, endpoint *string) error {
 	w.Header().Set("Cache-Control", "no-store")
 	if r.URL.Path == TokenPath {
 		*endpoint = "scm/token"
 		return s.token(w, r)
 	}
-	rest, ok := strings.CutPrefix(r.URL.EscapedPath(), Path)
-	version, path, _ := strings.Cut(rest, "/")
-	if !ok || version != "v1" && version != "v2" {
-		return errUnknownPath
-	}
-	found, allowed, ok := s.table.Find(r.Method, "/"+path)
+	found, allowed, ok := s.table.Find(r.Method, r.URL.EscapedPath())
 	if !ok {
 		if len(allowed) == 0 {
 			return errUnknownPath
@@ -126,7 +112,7 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request, endpoint *string)
 		w.Header().Set("Allow", strings.Join(allowed, ", "))
 		return problem.New(problem.MethodNotAllowed, "this path takes %s", strings.Join(allowed, ", "))
 	}
-	*endpoint = "scm/" + found.Route.Method + found.Route.Pattern
+	*endpoint = found.Route.Handle.name
 	caller, err := s.authenticate(r)
 	if err != nil {
 		return err
@@ -135,11 +121,11 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request, endpoint *string)
 	if err != nil { // a filter that is lost finds the wrong certificates
 		return wrongValue("the query of the URL is not encoded as name=value&name=value, with %% and two hexadecimal digits for other characters")
 	}
-	c := &call{s: s, w: w, r: r, ctx: r.Context(), caller: caller, v2: version == "v2", args: found.Parameters, query: query}
+	c := &call{s: s, w: w, r: r, ctx: r.Context(), caller: caller, v2: found.Route.Handle.version == "v2", args: found.Parameters, query: query}
 	if c.dates, err = dateForm(c.query.Get("dateFormat")); err != nil {
 		return err
 	}
-	return found.Route.Handle(s, c)
+	return found.Route.Handle.handle(s, c)
 }
 
 // errUnknownPath is the answer for what there is not, whoever asks.

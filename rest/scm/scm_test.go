@@ -200,7 +200,7 @@ func TestGoldensKeepTheShape(t *testing.T) {
 func TestRoutesOfAllPairs(t *testing.T) {
 	w := newWorld(t)
 	path := func(pattern string) string { return parameters.ReplaceAllString(pattern, "4711") }
-	all := routes()
+	all := endpoints(apis())
 	for i, a := range all {
 		found, _, ok := w.table.Find(a.Method, path(a.Pattern))
 		if !ok || found.Route.Pattern != a.Pattern {
