@@ -138,44 +138,45 @@ func (c *certbot) verifies(names ...string) {
 	}
 }
 
-// isRevoked asks openssl to find the CRL in the certificate, to verify it, to show the serial on it, and to refuse the
-// certificate because of it.
+// isRevoked is [instance.isRevoked] of what certbot keeps under a name.
 func (c *certbot) isRevoked(name, reason string) {
 	c.t.Helper()
-	cert, chain := c.live(name, "cert.pem"), c.live(name, "chain.pem")
-	points := openssl(c.t, "x509", "-in", cert, "-noout", "-ext", "crlDistributionPoints")
+	c.instance.isRevoked(c.live(name, "cert.pem"), c.live(name, "chain.pem"), reason)
+}
+
+// isRevoked asks openssl to find the CRL in a certificate, to verify it, to show the serial on it, and to refuse the
+// certificate because of it.
+func (i *instance) isRevoked(cert, chain, reason string) {
+	i.t.Helper()
+	points := openssl(i.t, "x509", "-in", cert, "-noout", "-ext", "crlDistributionPoints")
 	url := regexp.MustCompile(`URI:(\S+)`).FindStringSubmatch(points)
 	if url == nil {
-		c.t.Fatalf("the certificate names no CRL:\n%s", points)
+		i.t.Fatalf("the certificate names no CRL:\n%s", points)
 	}
-	serial := c.serial(name)
-	crl := filepath.Join(c.folder, "crl.pem")
+	serial := strings.TrimPrefix(strings.TrimSpace(openssl(i.t, "x509", "-in", cert, "-noout", "-serial")), "serial=")
+	crl := filepath.Join(i.t.(*testing.T).TempDir(), "crl.pem")
 	for {
-		der, err := fetch(c.t.Context(), url[1])
-		if err != nil {
-			c.t.Fatal(err)
+		der, err := fetch(i.t.Context(), url[1])
+		must(i.t, err)
+		must(i.t, os.WriteFile(crl, pem.EncodeToMemory(&pem.Block{Type: "X509 CRL", Bytes: der}), 0o600))
+		if out := openssl(i.t, "crl", "-in", crl, "-noout", "-verify", "-CAfile", chain); !strings.Contains(out, "verify OK") {
+			i.t.Fatalf("openssl crl -verify says %s", out)
 		}
-		if err := os.WriteFile(crl, pem.EncodeToMemory(&pem.Block{Type: "X509 CRL", Bytes: der}), 0o600); err != nil {
-			c.t.Fatal(err)
-		}
-		if out := openssl(c.t, "crl", "-in", crl, "-noout", "-verify", "-CAfile", chain); !strings.Contains(out, "verify OK") {
-			c.t.Fatalf("openssl crl -verify says %s", out)
-		}
-		_, entry, listed := strings.Cut(openssl(c.t, "crl", "-in", crl, "-noout", "-text"), "Serial Number: "+serial)
+		_, entry, listed := strings.Cut(openssl(i.t, "crl", "-in", crl, "-noout", "-text"), "Serial Number: "+serial)
 		if listed {
 			entry, _, _ = strings.Cut(entry, "Serial Number: ")
 			if !strings.Contains(entry, reason) {
-				c.t.Errorf("the CRL's entry does not say %q:\n%s", reason, entry)
+				i.t.Errorf("the CRL's entry does not say %q:\n%s", reason, entry)
 			}
 			break
 		}
-		if !pause(c.t.Context()) {
-			c.t.Fatal("the CRL never listed the certificate")
+		if !pause(i.t.Context()) {
+			i.t.Fatal("the CRL never listed the certificate")
 		}
 	}
-	out, err := exec.Command("openssl", "verify", "-crl_check", "-CRLfile", crl, "-CAfile", c.root, "-untrusted", chain, cert).CombinedOutput()
+	out, err := exec.Command("openssl", "verify", "-crl_check", "-CRLfile", crl, "-CAfile", i.root, "-untrusted", chain, cert).CombinedOutput()
 	if err == nil || !strings.Contains(string(out), "certificate revoked") {
-		c.t.Errorf("openssl verify -crl_check: %v\n%s", err, out)
+		i.t.Errorf("openssl verify -crl_check: %v\n%s", err, out)
 	}
 }
 

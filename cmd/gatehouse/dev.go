@@ -131,7 +131,7 @@ func devSettings(folder string, f devFlags, h *testca.Hierarchy, resolver string
 		methods = append(methods, dcv.Method(m))
 	}
 	profile, err := policy.New(policy.Config{
-		Name: "dev", Description: "Throw-away certificates for any name", Issuer: "dev", Validity: 24 * time.Hour,
+		Name: "dev", Number: 1, Description: "Throw-away certificates for any name", Issuer: "dev", Validity: 24 * time.Hour,
 		Backdate: time.Minute, AllowWildcards: slices.Contains(methods, dcv.DNS01), DCVMethods: methods,
 		Approvals: policy.ApprovalRule{Required: f.Approvals}, DelegatedDomains: f.Domains, ServerKeys: serverKeyRule(f.ServerKeys), Quota: policy.Quota{Certificates: f.Quota},
 	})
