@@ -31,8 +31,8 @@ func newSCMClient(i *instance, login string, roles ...string) *scmClient {
 	return &scmClient{i, i.t.(*testing.T), i.client(), login, made.Password}
 }
 
-// call makes a request, which must have a status, and reads a JSON answer into a value unless that is nil.
-func (c *scmClient) call(method, path, body string, status int, into any) []byte {
+// send makes a request below /api/ssl/v1.
+func (c *scmClient) send(method, path, body string) (*http.Response, error) {
 	c.t.Helper()
 	r, err := http.NewRequestWithContext(c.t.Context(), method, "https://"+c.doors+"/api/ssl/v1"+path, strings.NewReader(body))
 	must(c.t, err)
@@ -40,7 +40,13 @@ func (c *scmClient) call(method, path, body string, status int, into any) []byte
 	r.Header.Set("password", c.password)
 	r.Header.Set("customerUri", "dev")
 	r.Header.Set("Content-Type", "application/json")
-	resp, err := c.http.Do(r)
+	return c.http.Do(r)
+}
+
+// call makes a request, which must have a status, and reads a JSON answer into a value unless that is nil.
+func (c *scmClient) call(method, path, body string, status int, into any) []byte {
+	c.t.Helper()
+	resp, err := c.send(method, path, body)
 	must(c.t, err)
 	defer resp.Body.Close()
 	answer, err := io.ReadAll(resp.Body)
