@@ -3,9 +3,7 @@ package web
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"runtime/debug"
 	"strings"
@@ -38,11 +36,18 @@ func (o *observer) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 	// One copy of the request carries the event and the limits; a ServeMux below writes its pattern into this copy.
 	r2 := r.WithContext(context.WithValue(r.Context(), eventKey{}, e))
 	r2.RemoteAddr = o.remoteAddr(r)
-	body := &limitedBody{}
+	allowed := o.allowed(r)
+	body := &boundedBody{max: allowed.Max}
 	if r.Body != nil && r.Body != http.NoBody {
 		// The outermost writer, because it closes the connection of a client that sends on.
-		body.ReadCloser = http.MaxBytesReader(rw, r.Body, o.maxBody)
+		body.ReadCloser, body.declared = http.MaxBytesReader(rw, r.Body, allowed.Max), r.ContentLength > allowed.Max
 		r2.Body = body
+		if allowed.Rate > 0 {
+			body.pace = newPace(rw, allowed, o.cfg)
+		}
+		if r.ProtoMajor == 1 && (body.declared || body.pace != nil) {
+			w.body = body
+		}
 	}
 	o.setHeaders(rw.Header(), e)
 	o.cfg.Metrics.begin()
@@ -50,16 +55,25 @@ func (o *observer) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 	defer func() {
 		o.finish(w, r2, e, begun, aborted)
 	}()
-	aborted = o.run(w, r2, e, body)
+	aborted = o.run(w, r2, e, body, allowed.Own)
 	if aborted {
 		// net/http's own way to cut an answer short without a word in the log.
 		panic(http.ErrAbortHandler)
 	}
 }
 
+// allowed is what a request may send.
+func (o *observer) allowed(r *http.Request) (b Body) {
+	if o.cfg.Bodies != nil {
+		b = o.cfg.Bodies(r)
+	}
+	b.Max = cmp.Or(b.Max, o.maxBody)
+	return b
+}
+
 // run calls the handler and gives the answers it did not. It reports whether the connection must be cut because half an
 // answer is out.
-func (o *observer) run(w *response, r *http.Request, e *RequestEvent, body *limitedBody) (abort bool) {
+func (o *observer) run(w *response, r *http.Request, e *RequestEvent, body *boundedBody, own bool) (abort bool) {
 	defer func() {
 		switch p := recover(); {
 		case p == nil:
@@ -72,20 +86,20 @@ func (o *observer) run(w *response, r *http.Request, e *RequestEvent, body *limi
 			}
 		}
 	}()
-	if r.ContentLength > o.maxBody {
-		o.tooLarge(w, r, e)
+	if body.declared && !own {
+		tooLarge(w, r, e, body.max)
 		return false
 	}
 	o.cfg.Handler.ServeHTTP(w, r)
 	if w.status == 0 && body.exceeded {
-		o.tooLarge(w, r, e)
+		tooLarge(w, r, e, body.max)
 	}
 	return false
 }
 
 // tooLarge is RFC 9110, 15.5.14.
-func (o *observer) tooLarge(w *response, r *http.Request, e *RequestEvent) {
-	detail := fmt.Sprintf("the request body may have at most %d bytes", o.maxBody)
+func tooLarge(w *response, r *http.Request, e *RequestEvent, limit int64) {
+	detail := fmt.Sprintf("the request body may have at most %d bytes", limit)
 	e.Problem(problem.New(problem.TooLarge, "%s", detail))
 	if r.ProtoMajor == 1 {
 		// What the client still sends is not read as another request.
@@ -136,19 +150,28 @@ type response struct {
 	http.ResponseWriter
 	status int // 0: no answer yet
 	bytes  int64
+	body   *boundedBody // a large one of HTTP/1; otherwise nil
+}
+
+// begin notes the answer's status. What is left of a large body then is not waited for, and not read as another request.
+func (w *response) begin(status int) {
+	w.status = status
+	if w.body != nil && !w.body.ended {
+		w.Header().Set("Connection", "close")
+	}
 }
 
 func (w *response) WriteHeader(status int) {
 	// 1xx is not the answer (RFC 9110, 15.2), but 101 is the last word of net/http.
 	if w.status == 0 && (status >= 200 || status == http.StatusSwitchingProtocols) {
-		w.status = status
+		w.begin(status)
 	}
 	w.ResponseWriter.WriteHeader(status)
 }
 
 func (w *response) Write(b []byte) (int, error) {
 	if w.status == 0 {
-		w.status = http.StatusOK
+		w.begin(http.StatusOK)
 	}
 	n, err := w.ResponseWriter.Write(b)
 	w.bytes += int64(n)
@@ -158,24 +181,10 @@ func (w *response) Write(b []byte) (int, error) {
 // Flush is for handlers that stream.
 func (w *response) Flush() {
 	if w.status == 0 {
-		w.status = http.StatusOK
+		w.begin(http.StatusOK)
 	}
 	_ = http.NewResponseController(w.ResponseWriter).Flush()
 }
 
 // Unwrap lets http.ResponseController reach the connection.
 func (w *response) Unwrap() http.ResponseWriter { return w.ResponseWriter }
-
-// limitedBody remembers that the limit was met, for handlers that stop reading and say nothing.
-type limitedBody struct {
-	io.ReadCloser
-	exceeded bool
-}
-
-func (b *limitedBody) Read(p []byte) (int, error) {
-	n, err := b.ReadCloser.Read(p)
-	if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
-		b.exceeded = true
-	}
-	return n, err
-}

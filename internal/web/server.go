@@ -37,9 +37,17 @@ type Config struct {
 	IdleTimeout       time.Duration // between requests of a connection; default 120 s
 	MaxHeaderBytes    int           // default 32 KiB
 	MaxBodyBytes      int64         // default 1 MiB
-	MaxConnections    int           // at once; beyond it the peer that has most gives one up; default 4096
-	MaxStreams        int           // concurrent HTTP/2 streams of one connection; default 100
+	// Bodies says what a request may send where that is something else. It is asked before the handler is, so it knows the header alone,
+	// and nobody has authenticated yet. Nil: MaxBodyBytes holds for all.
+	Bodies         func(*http.Request) Body
+	MaxConnections int // at once; beyond it the peer that has most gives one up; default 4096
+	MaxStreams     int // concurrent HTTP/2 streams of one connection; default 100
 }
+
+const (
+	defaultReadTimeout  = 30 * time.Second
+	defaultWriteTimeout = 60 * time.Second
+)
 
 // Server serves one listener. Its methods are safe for concurrent use.
 type Server struct {
@@ -72,8 +80,8 @@ func New(cfg Config) (*Server, error) {
 		TLSConfig:         cfg.TLS,
 		ConnState:         connections.state,
 		ReadHeaderTimeout: cmp.Or(cfg.ReadHeaderTimeout, 5*time.Second),
-		ReadTimeout:       cmp.Or(cfg.ReadTimeout, 30*time.Second),
-		WriteTimeout:      cmp.Or(cfg.WriteTimeout, 60*time.Second),
+		ReadTimeout:       cmp.Or(cfg.ReadTimeout, defaultReadTimeout),
+		WriteTimeout:      cmp.Or(cfg.WriteTimeout, defaultWriteTimeout),
 		IdleTimeout:       cmp.Or(cfg.IdleTimeout, 120*time.Second),
 		MaxHeaderBytes:    cmp.Or(cfg.MaxHeaderBytes, 32<<10),
 		HTTP2:             http2Limits(cmp.Or(cfg.MaxStreams, 100)),
