@@ -30,6 +30,16 @@ func (o *Object) Err() error { return *o.err }
 // Has reports whether a member is there and not null.
 func (o *Object) Has(name string) bool { return o.members[name] != nil }
 
+// Empty reports whether it has no member but null ones.
+func (o *Object) Empty() bool {
+	for _, v := range o.members {
+		if v != nil {
+			return false
+		}
+	}
+	return true
+}
+
 // Require refuses the object unless it has members. A string that is empty or blank is as good as absent.
 func (o *Object) Require(names ...string) {
 	for _, name := range names {
@@ -73,6 +83,11 @@ func (o *Object) Int(name string, least, most int64) int64 {
 	if v == nil {
 		return 0
 	}
+	return o.whole(name, v, least, most)
+}
+
+// whole reads a value as a whole number. name is for errors.
+func (o *Object) whole(name string, v any, least, most int64) int64 {
 	var text string
 	switch v := v.(type) {
 	case json.Number:
@@ -129,6 +144,15 @@ func (o *Object) Texts(name string, most, length int) []string {
 			return nil
 		}
 		list = append(list, text)
+	}
+	return list
+}
+
+// Ints reads an array of at most so many whole numbers, or strings of them; nil if it is absent.
+func (o *Object) Ints(name string, most int, least, largest int64) []int64 {
+	var list []int64
+	for i, v := range o.items(name, most) {
+		list = append(list, o.whole(name+"["+strconv.Itoa(i)+"]", v, least, largest))
 	}
 	return list
 }

@@ -97,8 +97,14 @@ func ReadForm(r *http.Request, limit int64) (url.Values, error) {
 }
 
 func readAll(r *http.Request, limit int64) ([]byte, error) {
-	if r.Body == nil {
+	if r.Body == nil || r.Body == http.NoBody {
 		return nil, nil
+	}
+	if err := asItIs(r); err != nil {
+		return nil, err
+	}
+	if r.ContentLength > limit {
+		return nil, problem.Wrap(ErrBody, problem.TooLarge, "the body is larger than %d octets", limit)
 	}
 	body, err := io.ReadAll(io.LimitReader(r.Body, limit+1))
 	var tooLarge *http.MaxBytesError
@@ -109,6 +115,16 @@ func readAll(r *http.Request, limit int64) ([]byte, error) {
 		return nil, problem.Wrap(errors.Join(ErrBody, err), problem.Malformed, "the body did not come whole")
 	}
 	return body, nil
+}
+
+// asItIs refuses a body that is compressed: what comes of it would be without a bound.
+func asItIs(r *http.Request) error {
+	for _, coding := range r.Header.Values("Content-Encoding") {
+		if coding = strings.TrimSpace(coding); coding != "" && !strings.EqualFold(coding, "identity") {
+			return problem.Wrap(ErrBody, problem.UnsupportedMedia, "the body has a Content-Encoding; send it as it is")
+		}
+	}
+	return nil
 }
 
 // readValue reads one JSON value. empty says that there is nothing but blanks, which is an error as well.

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
 
@@ -70,7 +71,7 @@ func TestReadList(t *testing.T) {
 // TestMembers: each type takes what it should and names what it refuses.
 func TestMembers(t *testing.T) {
 	const body = `{"text":"héllo","number":7,"string":" 12 ","float":3e2,"half":0.5,"huge":1e400,"yes":true,"word":"False","null":null,"empty":"","blank":" \n",
-		"list":["a","b"],"mixed":["a",1],"commas":"a, b,,c ","object":{"in":"x","bad":{}},"objects":[{"name":"n"},{"name":7}],"texts":{"k":"v"},"unknown":[[1]]}`
+		"list":["a","b"],"mixed":["a",1],"commas":"a, b,,c ","object":{"in":"x","bad":{}},"objects":[{"name":"n"},{"name":7}],"texts":{"k":"v"},"unknown":[[1]],"numbers":[3,"4"]}`
 	for name, tt := range map[string]struct {
 		read  func(o *Object) bool
 		wrong string // how the error begins; empty: there is none
@@ -96,6 +97,11 @@ func TestMembers(t *testing.T) {
 		"list too long":    {func(o *Object) bool { return o.Texts("list", 1, 1) == nil }, "list: it has more than 1 items", ErrValue},
 		"mixed list":       {func(o *Object) bool { return o.Texts("mixed", 9, 9) == nil }, "mixed[1]: it is no string", ErrValue},
 		"no list":          {func(o *Object) bool { return o.Texts("text", 9, 9) == nil }, "text: it is no array", ErrValue},
+		"numbers":          {func(o *Object) bool { return slices.Equal(o.Ints("numbers", 2, 3, 4), []int64{3, 4}) }, "", nil},
+		"absent numbers":   {func(o *Object) bool { return o.Ints("absent", 2, 3, 4) == nil }, "", nil},
+		"too many numbers": {func(o *Object) bool { return o.Ints("numbers", 1, 3, 4) == nil }, "numbers: it has more than 1 items", ErrValue},
+		"a small number":   {func(o *Object) bool { o.Ints("numbers", 2, 4, 4); return true }, "numbers[0]: it is not from 4 to 4", ErrValue},
+		"mixed numbers":    {func(o *Object) bool { o.Ints("mixed", 2, 0, 9); return true }, "mixed[0]: it is no whole number", ErrValue},
 		"commas":           {func(o *Object) bool { return strings.Join(o.TextsOrText("commas", ",", 9, 9), "|") == "a|b|c" }, "", nil},
 		"list for commas":  {func(o *Object) bool { return len(o.TextsOrText("list", ",", 9, 9)) == 2 }, "", nil},
 		"too many commas":  {func(o *Object) bool { return o.TextsOrText("commas", ",", 2, 9) == nil }, "commas: it has more than 2 parts", ErrValue},
