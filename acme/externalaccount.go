@@ -18,27 +18,65 @@ type ExternalAccounts interface {
 	// Open finds a key by its "kid" and gives its MAC key, which the caller wipes. It does not say whether the key may be used.
 	// Errors are *problem.Error, NotFound if there is none.
 	Open(ctx context.Context, kid string) (key *auth.EABKey, mac []byte, err error)
+	// Key reads a key as it is now. Errors are *problem.Error, NotFound if there is none.
+	Key(ctx context.Context, kid string) (*auth.EABKey, error)
 }
 
-// Binding says by which key for external account binding an account was made (RFC 8555, 7.3.4). It is never changed: what
-// becomes of the key later does not matter to the account.
+// Binding says by which key for external account binding an account was made (RFC 8555, 7.3.4). It is never changed. What
+// becomes of the key later matters to the account in two ways: one that was removed ends its orders, and the domains of one by
+// domains are looked up whenever it asks for something.
 type Binding struct {
-	KeyID       string
-	JWS         []byte             // JSON, as the client sent it
-	Restriction policy.Restriction // the key's, as it was then
+	KeyID string
+	JWS   []byte // JSON, as the client sent it
+	// Restriction is the key's, as it was then, without its domains.
+	Restriction policy.Restriction
 }
 
-// Restriction is what the account may ask for at most.
-func (a *Account) Restriction() policy.Restriction {
+// Restriction is what an account may ask for at most, by the key that bound it as that is now. Errors are *problem.Error:
+// Unauthorized if the key was removed, or if its domains are wanted and there is no such key; Unavailable.
+func (s *Server) Restriction(ctx context.Context, a *Account) (policy.Restriction, error) {
 	if a.Binding == nil {
-		return policy.Restriction{}
+		return policy.Restriction{}, nil
 	}
-	return a.Binding.Restriction
+	only := a.Binding.Restriction
+	if s.External == nil { // no directory takes bindings any more
+		if only.ByDomains {
+			return only, errKeyAbsent
+		}
+		return only, nil
+	}
+	key, err := s.External.Key(ctx, a.Binding.KeyID)
+	switch {
+	case problem.Is(err, problem.NotFound) && !only.ByDomains: // the store went back, and the journal that has the key was lost
+		return only, nil
+	case problem.Is(err, problem.NotFound):
+		return only, errKeyAbsent
+	case err != nil:
+		return only, err
+	case !key.Removed.IsZero():
+		return only, errKeyRemoved
+	case key.ByDomains:
+		only.ByDomains, only.Domains = true, key.Domains
+	}
+	return only, nil
 }
+
+// restrict looks up what the account of a request may ask for.
+func (s *Server) restrict(ctx context.Context, req *signed) (err error) {
+	req.only, err = s.Restriction(ctx, req.account)
+	return err
+}
+
+var (
+	errKeyRemoved = problem.New(problem.Unauthorized,
+		"the external account binding key of this account was removed, and nothing is issued to it any more; make another account with another key")
+	errKeyAbsent = problem.New(problem.Unauthorized,
+		"the external account binding key of this account is not known here, and nothing is issued to it; ask the operator")
+)
 
 // checkNames holds what an account asks for to its binding, and to the name rules of its organisation.
-func (s *Server) checkNames(a *Account, names []identifier.Identifier) error {
-	if err := a.Restriction().CheckNames(names); err != nil || s.NameRules == nil {
+func (s *Server) checkNames(a *Account, only policy.Restriction, names []identifier.Identifier) error {
+	if err := only.CheckNames(names); err != nil || s.NameRules == nil {
 		return err
 	}
 	return policy.CheckNames(s.NameRules(a.Org), names)
@@ -64,7 +102,9 @@ func (b *bound) eabKey() *auth.EABKey {
 // bind makes a new account one of the key's organisation.
 func (a *Account) bind(b *bound) {
 	a.Org = b.key.Org
-	a.Binding = &Binding{KeyID: b.key.ID, JWS: b.given, Restriction: policy.Restriction{Profiles: b.key.Profiles, Names: b.key.Names}}
+	a.Binding = &Binding{KeyID: b.key.ID, JWS: b.given, Restriction: policy.Restriction{
+		Profiles: b.key.Profiles, Names: b.key.Names, ByDomains: b.key.ByDomains,
+	}}
 }
 
 // bindingMode is what a directory asks of new accounts: that of an organisation is the organisation's to say.

@@ -38,6 +38,11 @@ func (x *external) Open(_ context.Context, kid string) (*auth.EABKey, []byte, er
 	return &key, macOf(kid), nil
 }
 
+func (x *external) Key(_ context.Context, kid string) (*auth.EABKey, error) {
+	key, _, err := x.Open(context.Background(), kid)
+	return key, err
+}
+
 func macOf(kid string) []byte { return []byte("the MAC key of " + kid) }
 
 // withKeys is a world whose /acme/directory has a mode, whose organisation "main" has none, and "other" requires a binding.

@@ -46,6 +46,9 @@ func (s *Server) finalize(ctx context.Context, req *signed) (*reply, error) {
 	if err := s.stillIssued(req.order); err != nil {
 		return nil, err
 	}
+	if err := s.restrict(ctx, req); err != nil {
+		return nil, err
+	}
 	if err := s.noAccountKey(ctx, csr); err != nil {
 		return nil, err
 	}
@@ -221,7 +224,7 @@ func (s *Server) startIssuance(req *signed, facts Facts, csr []byte) (*issuance,
 		return nil, errManyIssuances
 	}
 	i := &issuance{csr: csr, done: make(chan struct{})}
-	caller, restriction := req.account.Caller(), req.account.Restriction()
+	caller, restriction := req.account.Caller(), req.only.For(req.order.Names)
 	begun := *order // the store writes into it while the answer may be reading the order
 	started := s.Work.Go("acme-finalize", submitTime, func(ctx context.Context) {
 		defer f.leave(begun.ID, begun.Account, i)

@@ -35,6 +35,11 @@ const recordTimeout = 10 * time.Second
 // record makes a change to an account: write commits it to the store under the account's version. It is durable in both
 // store and journal on return; the errors are write's own, and Unavailable if only the journal lacks it.
 func (s *Server) record(ctx context.Context, kind audit.Kind, a *Account, write func(context.Context) error) error {
+	return s.recordAs(ctx, a.Principal(), kind, a, write)
+}
+
+// recordAs is record for a change by somebody else than the account.
+func (s *Server) recordAs(ctx context.Context, actor string, kind audit.Kind, a *Account, write func(context.Context) error) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), recordTimeout)
 	defer cancel()
 	leave, err := s.journaled.turn(ctx, a.ID)
@@ -45,7 +50,7 @@ func (s *Server) record(ctx context.Context, kind audit.Kind, a *Account, write 
 	if err := write(ctx); err != nil {
 		return err
 	}
-	return s.journalAccount(ctx, kind, a)
+	return s.journalAccount(ctx, kind, a, actor)
 }
 
 // affirm is an account as it stands, once the journal surely holds that. Every answer that shows an account, or that it
@@ -74,17 +79,17 @@ func (s *Server) affirm(ctx context.Context, a *Account) (*Account, error) {
 	case s.journaled.has(now):
 		return now, nil
 	}
-	return now, s.journalAccount(ctx, audit.AccountEdited, now)
+	return now, s.journalAccount(ctx, audit.AccountEdited, now, now.Principal())
 }
 
-// journalAccount appends an account as the store has it. The caller has its turn.
-func (s *Server) journalAccount(ctx context.Context, kind audit.Kind, a *Account) error {
+// journalAccount appends an account as the store has it. The caller has its turn, and says who has changed it.
+func (s *Server) journalAccount(ctx context.Context, kind audit.Kind, a *Account, actor string) error {
 	data, err := json.Marshal(accountEntry{a.Key, a.Rollovers, a.Contacts, a.TermsAgreed, a.Terms, a.Created, a.Deactivated, a.Binding.entry()})
 	if err != nil {
 		return err
 	}
 	event := audit.Event{
-		Kind: kind, At: s.Now().UTC(), Actor: a.Principal(), Org: int32(a.Org), Account: string(a.ID), Data: data,
+		Kind: kind, At: s.Now().UTC(), Actor: actor, Org: int32(a.Org), Account: string(a.ID), Data: data,
 	}
 	if err := s.Journal.Append(ctx, event); err != nil {
 		return errNotRecorded(err)
@@ -115,20 +120,22 @@ type bindingEntry struct {
 	JWS      json.RawMessage `json:"jws"`
 	Profiles []string        `json:"profiles,omitempty"`
 	Names    []string        `json:"names,omitempty"`
+
+	ByDomains bool `json:"byDomains,omitempty"`
 }
 
 func (b *Binding) entry() *bindingEntry {
 	if b == nil {
 		return nil
 	}
-	return &bindingEntry{b.KeyID, b.JWS, b.Restriction.Profiles, b.Restriction.Names}
+	return &bindingEntry{b.KeyID, b.JWS, b.Restriction.Profiles, b.Restriction.Names, b.Restriction.ByDomains}
 }
 
 func (e *bindingEntry) binding() *Binding {
 	if e == nil {
 		return nil
 	}
-	return &Binding{KeyID: e.KeyID, JWS: e.JWS, Restriction: policy.Restriction{Profiles: e.Profiles, Names: e.Names}}
+	return &Binding{KeyID: e.KeyID, JWS: e.JWS, Restriction: policy.Restriction{Profiles: e.Profiles, Names: e.Names, ByDomains: e.ByDomains}}
 }
 
 // AccountFromEvent is the account after an event of kind AccountMade or AccountEdited, for a replay of the journal into

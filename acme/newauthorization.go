@@ -12,11 +12,11 @@ import (
 // newAuthz makes an authorization ahead of any order (RFC 8555, 7.4.1), under the profile of the directory it was asked at.
 // Where the account has a valid one that would serve a new order, that is the answer.
 func (s *Server) newAuthz(ctx context.Context, req *signed) (*reply, error) {
-	org, err := s.asksAuthority(req)
+	org, err := s.asksAuthority(ctx, req)
 	if err != nil {
 		return nil, err
 	}
-	profile, err := s.selected(req.target, org, req.account, nil)
+	profile, err := s.selected(req.target, org, req.only, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -37,7 +37,7 @@ func (s *Server) newAuthz(ctx context.Context, req *signed) (*reply, error) {
 	one := orderRequest{Identifiers: []wireIdentifier{*in.Identifier}}
 	names, err := one.names(profile)
 	if err == nil {
-		err = s.checkNames(req.account, names)
+		err = s.checkNames(req.account, req.only, names)
 	}
 	if err != nil {
 		return nil, err

@@ -32,7 +32,7 @@ type orderRequest struct {
 
 // asksAuthority is for a request for an order or an authorization: the organisation behind the URL, if the account may ask
 // there. At the default directory that is the account's own.
-func (s *Server) asksAuthority(req *signed) (auth.Org, error) {
+func (s *Server) asksAuthority(ctx context.Context, req *signed) (auth.Org, error) {
 	org, err := s.organisation(req.target)
 	if req.target.org == "" {
 		org, _ = s.Organisations.ByID(req.account.Org)
@@ -45,12 +45,15 @@ func (s *Server) asksAuthority(req *signed) (auth.Org, error) {
 	case req.account.Org != org.ID: // an account exists in one organisation; at another's directory it does not
 		return org, errNoAccount
 	}
-	return org, s.agreed(req.account)
+	if err := s.agreed(req.account); err != nil {
+		return org, err
+	}
+	return org, s.restrict(ctx, req)
 }
 
 // newOrder makes an order under the profile that it asks for, else that of the directory it was asked at.
 func (s *Server) newOrder(ctx context.Context, req *signed) (*reply, error) {
-	org, err := s.asksAuthority(req)
+	org, err := s.asksAuthority(ctx, req)
 	if err != nil {
 		return nil, err
 	}
@@ -58,13 +61,13 @@ func (s *Server) newOrder(ctx context.Context, req *signed) (*reply, error) {
 	if err := jws.DecodeStrict(req.payload, &in); err != nil {
 		return nil, err
 	}
-	profile, err := s.selected(req.target, org, req.account, in.Profile)
+	profile, err := s.selected(req.target, org, req.only, in.Profile)
 	if err != nil {
 		return nil, err
 	}
 	names, err := in.names(profile)
 	if err == nil {
-		err = s.checkNames(req.account, names)
+		err = s.checkNames(req.account, req.only, names)
 	}
 	if err != nil {
 		return nil, err

@@ -29,14 +29,14 @@ func (s *Server) offered(t target, org auth.Org, only policy.Restriction) map[st
 
 // selected is the profile of a request for authority: the one that it asks for, else that of the directory's URL, the default
 // one, or the only one that the account may use.
-func (s *Server) selected(t target, org auth.Org, a *Account, asked *string) (*policy.Profile, error) {
-	offered := s.offered(t, org, a.Restriction())
+func (s *Server) selected(t target, org auth.Org, only policy.Restriction, asked *string) (*policy.Profile, error) {
+	offered := s.offered(t, org, only)
 	names := slices.Sorted(maps.Keys(offered))
 	_, byDefault := offered[s.DefaultProfile]
 	switch {
 	case len(names) == 0:
 		return nil, problem.New(problem.InvalidProfile, "the external account binding of this account allows no profile of this directory; it allows %s",
-			strings.Join(a.Restriction().Profiles, ", "))
+			strings.Join(only.Profiles, ", "))
 	case asked != nil:
 		if _, ok := offered[*asked]; !ok { // draft-ietf-acme-profiles, 4
 			return nil, problem.New(problem.InvalidProfile, `the profile in "profile" is not offered at this directory; it offers %s`, strings.Join(names, ", "))

@@ -9,6 +9,7 @@ import (
 
 	"github.com/gatehouse-ca/gatehouse/acme/jws"
 	"github.com/gatehouse-ca/gatehouse/ca"
+	"github.com/gatehouse-ca/gatehouse/policy"
 	"github.com/gatehouse-ca/gatehouse/problem"
 )
 
@@ -43,6 +44,8 @@ type signed struct {
 	payload jws.Payload
 	key     *jws.PublicKey // that signed
 	account *Account       // whose key it is; never nil for byAccount, nil if there is none for byKey
+	// only is what the account may ask for at most, once restrict has looked that up.
+	only policy.Restriction
 
 	// What the URL names, and belongs to the account.
 	order       *Order

@@ -20,8 +20,9 @@ const (
 	ManageDomains                         // delegate domains, and accept or reject them
 	ManageKeys                            // make and revoke keys for external account binding
 	ManagePrincipals                      // make and change principals and their credentials
-	ManageOrganisations                   // change the organisation, and make others below it
+	ManageOrganisations                   // make organisations below it, and change those
 	ReadKeys                              // download, upload and destroy private keys that are kept for others' certificates
+	ManageEnrollments                     // remove what others asked for, and say whether it renews itself
 	Operate                               // look after the gateway: the operator's alone
 	actionCount
 )
@@ -49,6 +50,8 @@ func (a Action) String() string {
 		return "manage organisations"
 	case ReadKeys:
 		return "handle private keys of others"
+	case ManageEnrollments:
+		return "look after certificates of others"
 	case Operate:
 		return "operate the gateway"
 	default:
@@ -70,7 +73,7 @@ func permitted(a Action) []Role {
 		return []Role{Requester, Approver, Administrator}
 	case ReadAudit:
 		return []Role{Administrator, Auditor}
-	case ManageDomains, ManageKeys, ManagePrincipals, ManageOrganisations, ReadKeys:
+	case ManageDomains, ManageKeys, ManagePrincipals, ManageOrganisations, ReadKeys, ManageEnrollments:
 		return []Role{Administrator}
 	default: // Operate, and what is no action
 		return nil
@@ -91,6 +94,11 @@ func accountMay(a Action) bool {
 // *problem.Error: NotFound, as if there were no such object, where the caller may not even view the organisation;
 // Unauthorized where it may, with the roles that could. It says nothing of whether the organisation works ([Directory.Works]).
 func (d *Directory) May(c Caller, a Action, org OrgID) error {
+	return d.current.Load().may(c, a, org)
+}
+
+// may is [Directory.May] at one moment.
+func (t *tree) may(c Caller, a Action, org OrgID) error {
 	if a < View || a >= actionCount {
 		return errAbsent
 	}
@@ -103,7 +111,7 @@ func (d *Directory) May(c Caller, a Action, org OrgID) error {
 	if !isPrincipal(c.Principal) {
 		return mayAccount(c, a, org)
 	}
-	held := d.current.Load().roles(c, org)
+	held := t.roles(c, org)
 	if !overlap(held, permitted(View)) {
 		return errAbsent
 	}

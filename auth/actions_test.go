@@ -26,7 +26,7 @@ func TestMayTable(t *testing.T) {
 		auth.View: "requester approver administrator auditor", auth.Request: "requester administrator", auth.Approve: "approver",
 		auth.Revoke: "requester approver administrator", auth.ReadAudit: "administrator auditor", auth.ManageDomains: "administrator",
 		auth.ManageKeys: "administrator", auth.ManagePrincipals: "administrator", auth.ManageOrganisations: "administrator",
-		auth.ReadKeys: "administrator", auth.Operate: "",
+		auth.ReadKeys: "administrator", auth.ManageEnrollments: "administrator", auth.Operate: "",
 	}
 	if actions := actions(); len(want) != len(actions) {
 		t.Fatalf("there are %d actions, and the table has %d", len(actions), len(want))

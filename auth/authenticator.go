@@ -21,7 +21,10 @@ type AuthenticatorConfig struct {
 	CacheFor      time.Duration
 	TokenLifetime time.Duration // of access tokens; default 5 min
 	Lockout       Lockout       // zero rates have defaults
-	Log           *slog.Logger  // nil: discarded
+	// Revoked reports whether a certificate is known to be revoked. Nil: none is, and a credential counts until it is revoked
+	// itself.
+	Revoked func(ctx context.Context, c *x509.Certificate) (bool, error)
+	Log     *slog.Logger // nil: discarded
 }
 
 // Authenticator finds out who calls, by what a door has read from a request. Whatever is wrong, the error is the same and takes
@@ -130,54 +133,6 @@ func (a *Authenticator) principal(ctx context.Context, id PrincipalID, err error
 		return nil, nil
 	}
 	return p, err
-}
-
-// Certificate authenticates by a client certificate whose key TLS has proved. The chain needs no verification: the very
-// certificate, or its key, is bound to the principal. login, and then customer, may be empty; what is given must be the
-// principal's.
-func (a *Authenticator) Certificate(ctx context.Context, leaf *x509.Certificate, login, customer string, from netip.Addr) (Caller, error) {
-	now := a.x.Now()
-	if leaf == nil || now.Before(leaf.NotBefore) || now.After(leaf.NotAfter) {
-		return Caller{}, a.failed(ctx, nil, from, "there is no certificate, or it is not valid now")
-	}
-	for _, kind := range []CredentialKind{ClientCertificate, ClientKey} {
-		hash := certificateHash(kind, leaf)
-		p, err := a.byLookup(ctx, hashLookup(kind, hash))
-		if err != nil {
-			return Caller{}, err
-		}
-		if p == nil {
-			continue
-		}
-		for _, c := range p.Credentials {
-			if c.Kind != kind || !c.matches(hash, now) || c.works(now) != nil {
-				continue
-			}
-			if !a.named(p, login, customer) {
-				return Caller{}, a.failed(ctx, p, from, "the certificate is another principal's than the one that is named")
-			}
-			if err := a.works(p); err != nil {
-				return Caller{}, a.failed(ctx, p, from, err.Error())
-			}
-			a.uses(ctx, c.ID, now)
-			return p.caller(c.ID), nil
-		}
-	}
-	return Caller{}, a.failed(ctx, nil, from, "the certificate is nobody's")
-}
-
-// named reports whether a login and a customer, where they are given, are a principal's.
-func (a *Authenticator) named(p *Principal, login, customer string) bool {
-	if login != "" {
-		if folded, ok := foldLogin(login); !ok || folded != p.Login {
-			return false
-		}
-	}
-	if customer == "" {
-		return true
-	}
-	id, ok := a.x.Directory.customerBySlug(customer)
-	return ok && id == p.Customer
 }
 
 // Password authenticates by login and password. customer is the slug of the organisation without a parent that the login

@@ -193,6 +193,22 @@ func (d *Directory) BySlug(slug string) (Org, bool) {
 	return *o, true
 }
 
+// Below are the numbers of an organisation and of all below it, disabled or not, in ascending order; none if there is no such
+// organisation. It says nothing of who may see them ([Directory.May]).
+func (d *Directory) Below(id OrgID) (list []OrgID) {
+	t := d.current.Load()
+	for _, o := range t.all {
+		at := o
+		for depth := 0; at != nil && at.ID != id && depth < MaxDepth; depth++ {
+			at = t.byID[at.Parent]
+		}
+		if at != nil && at.ID == id {
+			list = append(list, o.ID)
+		}
+	}
+	return list
+}
+
 // Works is nil if there is an organisation with this number and neither it nor one above it is disabled; otherwise it says
 // why not. Accounts of others may do nothing but revoke.
 func (d *Directory) Works(id OrgID) error {

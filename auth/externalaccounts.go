@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/gatehouse-ca/gatehouse/audit"
+	"github.com/gatehouse-ca/gatehouse/identifier"
 	"github.com/gatehouse-ca/gatehouse/problem"
 	"github.com/gatehouse-ca/gatehouse/seal"
 )
@@ -26,6 +27,8 @@ const (
 	MaxEABPage = 500
 	// maxEABShown is how many of a key's accounts are shown.
 	maxEABShown = 100
+	// MaxEABKeys is how many keys an organisation has at most, those that were removed not counted.
+	MaxEABKeys = 10_000
 )
 
 // ExternalAccountsConfig is what ExternalAccounts needs. All but Sealer, Now and Log are required.
@@ -36,8 +39,10 @@ type ExternalAccountsConfig struct {
 	Directory *Directory
 	// CheckNames refuses patterns of names that cannot be matched, by policy's rules.
 	CheckNames func(patterns []string) error
-	Now        func() time.Time // nil: time.Now
-	Log        *slog.Logger     // nil: discarded
+	// Serves says which of some names are in domains that an organisation may use. Nil: none is.
+	Serves func(ctx context.Context, org OrgID, names []identifier.Identifier) ([]bool, error)
+	Now    func() time.Time // nil: time.Now
+	Log    *slog.Logger     // nil: discarded
 }
 
 // ExternalAccounts keeps the keys for external account binding (RFC 8555, 7.3.4). What it acknowledged is in store and
@@ -66,16 +71,21 @@ func (x *ExternalAccounts) Open(ctx context.Context, kid string) (key *EABKey, m
 		return nil, nil, err
 	}
 	mac, err = x.Sealer.Open(ctx, seal.EABKey, key.ID, key.Sealed)
-	if err == nil {
-		return key, mac, nil
+	if err != nil {
+		return nil, nil, x.sealed(err)
 	}
+	return key, mac, nil
+}
+
+// sealed is why a MAC key does not open, as the caller may know it.
+func (x *ExternalAccounts) sealed(err error) error {
 	if problem.Is(err, problem.Unavailable) {
-		return nil, nil, err
+		return err
 	}
 	if _, unknown := errors.AsType[*seal.UnknownKeyError](err); unknown || errors.Is(err, seal.ErrNoKey) {
-		return nil, nil, problem.Wrap(err, problem.Unavailable, "external account bindings cannot be verified here now; the gateway's log says why")
+		return problem.Wrap(err, problem.Unavailable, "external account bindings cannot be verified here now; the gateway's log says why")
 	}
-	return nil, nil, problem.Wrap(err, problem.Internal, "")
+	return problem.Wrap(err, problem.Internal, "")
 }
 
 // validEABID reports whether a text can be the id of a key: what would become part of a store's key is bounded first.
@@ -100,32 +110,42 @@ func noEABKey(id string) error {
 
 // NewEABKey is a key to be made.
 type NewEABKey struct {
-	Org      string // slug
-	Label    string
-	Profiles []string
-	Names    []string
-	Reusable bool
-	Lifetime time.Duration // zero: it does not expire; otherwise at least a minute
+	Org       string // slug
+	Label     string
+	Profiles  []string
+	Names     []string
+	ByDomains bool // it begins without domains
+	Reusable  bool
+	Lifetime  time.Duration // zero: it does not expire; otherwise at least a minute
 }
 
-// Add makes a key and gives its MAC key, which cannot be had again. Errors are Malformed, NotFound or Conflict with what to
-// change, Unauthorized for a caller who is no operator, and Unavailable.
+// Add makes a key and gives its MAC key, which only [ExternalAccounts.MACKey] gives again. Whoever may manage the keys of an
+// organisation makes those by domains; others are for the operator alone. Errors are Malformed, NotFound or Conflict with what to
+// change, Unauthorized for a caller who may not, and Unavailable.
 func (x *ExternalAccounts) Add(ctx context.Context, caller Caller, in NewEABKey) (*EABKey, []byte, error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), changeTime)
 	defer cancel()
-	if err := onlyOperator(caller); err != nil {
-		return nil, nil, err
+	if !caller.IsPrincipal() {
+		if err := onlyOperator(caller); err != nil {
+			return nil, nil, err
+		}
 	}
-	org, err := x.org(ctx, in.Org)
+	org, err := x.org(ctx, caller, in.Org)
 	if err != nil {
 		return nil, nil, err
 	}
 	if err := x.check(org, in); err != nil {
 		return nil, nil, err
 	}
+	if caller.IsPrincipal() && (!in.ByDomains || len(in.Names) > 0) {
+		return nil, nil, problem.New(problem.Unauthorized, "only an operator makes a key whose accounts are not held to its domains (gatehouse eab add)")
+	}
+	if err := x.room(ctx, org); err != nil {
+		return nil, nil, err
+	}
 	now := x.Now().UTC().Truncate(time.Second)
 	k := &EABKey{
-		ID: rand.Text(), Org: org.ID, Label: in.Label, Profiles: slices.Clone(in.Profiles), Names: slices.Clone(in.Names), Reusable: in.Reusable, Created: now,
+		ID: rand.Text(), Org: org.ID, Label: in.Label, Profiles: slices.Clone(in.Profiles), Names: slices.Clone(in.Names), ByDomains: in.ByDomains, Reusable: in.Reusable, Created: now,
 	}
 	if in.Lifetime > 0 {
 		k.Expires = now.Add(in.Lifetime).Truncate(time.Second)
@@ -135,15 +155,33 @@ func (x *ExternalAccounts) Add(ctx context.Context, caller Caller, in NewEABKey)
 	if k.Sealed, err = x.Sealer.Seal(ctx, seal.EABKey, k.ID, mac); err != nil {
 		return nil, nil, err
 	}
-	if err := x.put(ctx, caller, audit.EABKeyMade, k, x.Store.CreateEABKey); err != nil {
-		clear(mac)
-		return nil, nil, err
+	for attempt := 1; ; attempt++ {
+		if k.Number, err = x.Store.NextEABNumber(ctx); err == nil {
+			err = x.put(ctx, caller, audit.EABKeyMade, k, x.Store.CreateEABKey)
+		}
+		if problem.Is(err, problem.Conflict) && attempt < maxChanges {
+			continue // another key has the number, which a store that went back had given anew
+		}
+		if err != nil {
+			clear(mac)
+			return nil, nil, err
+		}
+		return k, mac, nil
 	}
-	return k, mac, nil
 }
 
-// org finds the organisation of a key to be made, as the store has it now. One that does not work has no use for a key.
-func (x *ExternalAccounts) org(ctx context.Context, slug string) (Org, error) {
+// room refuses one key more than an organisation can have.
+func (x *ExternalAccounts) room(ctx context.Context, org Org) error {
+	_, count, err := x.Store.EABKeysOf(ctx, org.ID, 0, 1)
+	if err == nil && count >= MaxEABKeys {
+		err = problem.New(problem.Conflict, "the organisation %s has %d external account binding keys, and no more can be made; remove some", org.Slug, count)
+	}
+	return err
+}
+
+// org finds the organisation of a key to be made, as the store has it now. One that does not work has no use for a key, and one
+// that the caller may not view is none.
+func (x *ExternalAccounts) org(ctx context.Context, caller Caller, slug string) (Org, error) {
 	if err := x.Directory.Refresh(ctx); err != nil {
 		return Org{}, err
 	}
@@ -152,6 +190,11 @@ func (x *ExternalAccounts) org(ctx context.Context, slug string) (Org, error) {
 	if o == nil {
 		return Org{}, noOrg(slug)
 	}
+	if err := x.Directory.May(caller, ManageKeys, o.ID); problem.Is(err, problem.NotFound) {
+		return Org{}, noOrg(slug)
+	} else if err != nil {
+		return Org{}, err
+	}
 	if err := now.works(o); err != nil {
 		return Org{}, problem.New(problem.Conflict, "%v; enable it first (gatehouse org enable)", err)
 	}
@@ -159,7 +202,7 @@ func (x *ExternalAccounts) org(ctx context.Context, slug string) (Org, error) {
 }
 
 func (x *ExternalAccounts) check(org Org, in NewEABKey) error {
-	if err := checkLine("the label", in.Label, maxEABLabel); err != nil {
+	if err := checkLine("the name (label)", in.Label, maxEABLabel); err != nil {
 		return problem.New(problem.Malformed, "%v", err)
 	}
 	if len(in.Names) > maxEABNames {
@@ -223,12 +266,12 @@ func (x *ExternalAccounts) tell(ctx context.Context, caller Caller, k *EABKey) e
 		return err
 	}
 	if err := x.Journal.Append(ctx, event); err != nil {
-		return problem.Wrap(err, problem.Unavailable, "the key is revoked in the store, and the journal cannot be written; try again")
+		return problem.Wrap(err, problem.Unavailable, "the change is in the store, and the journal cannot be written; try again")
 	}
 	return nil
 }
 
-// edit changes a key as it stands. If nothing is to be changed it says what there is.
+// edit changes a key as it stands, for an operator.
 func (x *ExternalAccounts) edit(ctx context.Context, caller Caller, id string, change func(*EABKey) (bool, error)) (*EABKey, error) {
 	if err := onlyOperator(caller); err != nil {
 		return nil, err
@@ -236,6 +279,11 @@ func (x *ExternalAccounts) edit(ctx context.Context, caller Caller, id string, c
 	if !validEABID(id) {
 		return nil, noEABKey(id)
 	}
+	return x.change(ctx, caller, id, change)
+}
+
+// change changes a key as it stands, for whoever may do that. If nothing is to be changed it says what there is.
+func (x *ExternalAccounts) change(ctx context.Context, caller Caller, id string, change func(*EABKey) (bool, error)) (*EABKey, error) {
 	for attempt := 1; ; attempt++ {
 		old, err := x.Store.EABKey(ctx, id)
 		if err != nil {

@@ -247,6 +247,11 @@ func TestReplayedEABKey(t *testing.T) {
 		"revoked since":       {with(func(k *auth.EABKey) { k.Revoked, k.Edits = at, 1 }), &base, nil},
 		"revoked, then moved": {with(func(k *auth.EABKey) { k.Revoked = at }), with(func(k *auth.EABKey) { k.Edits, k.Sealed = 1, []byte{2} }), with(func(k *auth.EABKey) { k.Revoked, k.Edits, k.Sealed = at, 1, []byte{2} })},
 		"bound, then moved":   {with(func(k *auth.EABKey) { k.Account = "a" }), with(func(k *auth.EABKey) { k.Edits, k.Account = 1, "b" }), with(func(k *auth.EABKey) { k.Edits, k.Account = 1, "a" })},
+		"removed, it says":    {&base, with(func(k *auth.EABKey) { k.Removed, k.Revoked = at, at }), with(func(k *auth.EABKey) { k.Removed, k.Revoked = at, at })},
+		"removed since":       {with(func(k *auth.EABKey) { k.Removed, k.Revoked, k.Edits = at, at, 1 }), &base, nil},
+		"removed, then moved": {with(func(k *auth.EABKey) { k.Removed, k.Revoked = at, at }), with(func(k *auth.EABKey) { k.Edits, k.Domains = 1, []string{"a"} }), with(func(k *auth.EABKey) { k.Removed, k.Revoked, k.Edits, k.Domains = at, at, 1, []string{"a"} })},
+		"a number, it says":   {&base, with(func(k *auth.EABKey) { k.Number, k.Edits = 7, 1 }), with(func(k *auth.EABKey) { k.Number, k.Edits = 7, 1 })},
+		"another number":      {with(func(k *auth.EABKey) { k.Number = 8 }), with(func(k *auth.EABKey) { k.Number, k.Edits = 7, 1 }), with(func(k *auth.EABKey) { k.Number, k.Edits = 8, 1 })},
 		"another org's":       {&base, with(func(k *auth.EABKey) { k.Edits, k.Org = 1, 2 }), with(func(k *auth.EABKey) { k.Edits = 1 })},
 	} {
 		if got := auth.ReplayedEABKey(tt.have, tt.said); !reflect.DeepEqual(got, tt.want) {

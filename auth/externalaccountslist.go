@@ -34,15 +34,21 @@ func (x *ExternalAccounts) state(ctx context.Context, k *EABKey) (EABState, erro
 	if o, ok := x.Directory.ByID(k.Org); ok {
 		s.OrgSlug = o.Slug
 	}
-	if !k.Reusable {
-		if k.Account != "" {
-			s.Accounts, s.Bound = []string{k.Account}, 1
-		}
-		return s, nil
-	}
 	var err error
-	s.Accounts, s.Bound, err = x.Store.EABAccounts(ctx, k.ID, maxEABShown)
+	s.Accounts, s.Bound, err = x.accounts(ctx, k, maxEABShown)
 	return s, err
+}
+
+// accounts are those that a key has bound, at most limit, and how many there are.
+func (x *ExternalAccounts) accounts(ctx context.Context, k *EABKey, limit int) ([]string, int64, error) {
+	switch {
+	case k.Reusable:
+		return x.Store.EABAccounts(ctx, k.ID, limit)
+	case k.Account != "":
+		return []string{k.Account}, 1, nil
+	default:
+		return nil, 0, nil
+	}
 }
 
 // List gives a page of keys, newest first: of one organisation by its slug, or ("") of all, behind a cursor. The second

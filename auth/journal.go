@@ -29,16 +29,23 @@ type orgEntry struct {
 	Deny     []string  `json:"denyNames,omitempty"`
 	EAB      string    `json:"eab"`
 	Disabled time.Time `json:"disabled,omitzero"`
+	Closed   time.Time `json:"closed,omitzero"`
 	Created  time.Time `json:"created"`
 	Edits    int64     `json:"edits,omitempty"`
+
+	Details *OrgDetails `json:"details,omitempty"`
 }
 
 // orgEvent is what the journal is told of an organisation as it stands.
 func orgEvent(kind audit.Kind, o *Org, actor string, at time.Time) (audit.Event, error) {
-	return objectEvent(kind, o.ID, o.Slug, actor, at, orgEntry{
+	entry := orgEntry{
 		Slug: o.Slug, Name: o.Name, Parent: o.Parent, Limited: o.Profiles != nil, Profiles: o.Profiles, EAB: o.EAB.String(),
-		Allow: o.AllowNames, Deny: o.DenyNames, Disabled: o.Disabled, Created: o.Created, Edits: o.Edits,
-	})
+		Allow: o.AllowNames, Deny: o.DenyNames, Disabled: o.Disabled, Closed: o.Closed, Created: o.Created, Edits: o.Edits,
+	}
+	if !o.Details.Empty() {
+		entry.Details = &o.Details
+	}
+	return objectEvent(kind, o.ID, o.Slug, actor, at, entry)
 }
 
 // objectEvent is what the journal is told of an object of an organisation: all of it.
@@ -69,8 +76,11 @@ func OrgFromEvent(e audit.Event) (*Org, error) {
 		return nil, fmt.Errorf("auth: a journal entry of kind %q holds no whole organisation", e.Kind)
 	}
 	o := &Org{
-		ID: OrgID(e.Org), Slug: entry.Slug, Name: entry.Name, Parent: entry.Parent, EAB: mode, Disabled: entry.Disabled, Created: entry.Created, Edits: entry.Edits,
+		ID: OrgID(e.Org), Slug: entry.Slug, Name: entry.Name, Parent: entry.Parent, EAB: mode, Disabled: entry.Disabled, Closed: entry.Closed, Created: entry.Created, Edits: entry.Edits,
 		AllowNames: entry.Allow, DenyNames: entry.Deny,
+	}
+	if entry.Details != nil {
+		o.Details = *entry.Details
 	}
 	if entry.Limited {
 		o.Profiles = append([]string{}, entry.Profiles...)
@@ -125,6 +135,11 @@ type eabEntry struct {
 	Account  string    `json:"account,omitempty"`
 	Sealed   []byte    `json:"sealed"`
 	Edits    int64     `json:"edits,omitempty"`
+
+	Number    int32     `json:"number,omitempty"`
+	ByDomains bool      `json:"byDomains,omitempty"`
+	Domains   []string  `json:"domains,omitempty"`
+	Removed   time.Time `json:"removed,omitzero"`
 }
 
 // eabEvent is what the journal is told of a key as it stands.
@@ -132,6 +147,7 @@ func eabEvent(kind audit.Kind, k *EABKey, actor string, at time.Time) (audit.Eve
 	return objectEvent(kind, k.Org, k.ID, actor, at, eabEntry{
 		ID: k.ID, Label: k.Label, Profiles: k.Profiles, Names: k.Names, Reusable: k.Reusable, Created: k.Created, Expires: k.Expires,
 		Revoked: k.Revoked, Account: k.Account, Sealed: k.Sealed, Edits: k.Edits,
+		Number: k.Number, ByDomains: k.ByDomains, Domains: k.Domains, Removed: k.Removed,
 	})
 }
 
@@ -141,18 +157,19 @@ func EABKeyFromEvent(e audit.Event) (*EABKey, error) {
 	if err := readEntry(e, audit.EABKeyMade, audit.EABKeyEdited, "external account binding key", &entry); err != nil {
 		return nil, err
 	}
-	if e.Org <= 0 || !validEABID(entry.ID) || len(entry.Sealed) == 0 {
+	if e.Org <= 0 || !validEABID(entry.ID) || len(entry.Sealed) == 0 || entry.Number < 0 {
 		return nil, fmt.Errorf("auth: a journal entry of kind %q holds no whole key", e.Kind)
 	}
 	return &EABKey{
 		ID: entry.ID, Org: OrgID(e.Org), Label: entry.Label, Profiles: entry.Profiles, Names: entry.Names, Reusable: entry.Reusable,
 		Created: entry.Created, Expires: entry.Expires, Revoked: entry.Revoked, Account: entry.Account, Sealed: entry.Sealed, Edits: entry.Edits,
+		Number: entry.Number, ByDomains: entry.ByDomains, Domains: entry.Domains, Removed: entry.Removed,
 	}, nil
 }
 
 // ReplayedEABKey is what a replay of a journal's entry makes of the key that the store has: the one that was changed more
-// often, revoked if either is, and used by the account that either names, the store's first. The result is to be written
-// under have's Version; nil means that there is nothing to write.
+// often, revoked and removed if either is, and used by the account that either names, the store's first. Its number is the
+// store's, if that has one. The result is to be written under have's Version; nil means that there is nothing to write.
 func ReplayedEABKey(have, said *EABKey) *EABKey {
 	if have == nil {
 		return said
@@ -166,8 +183,13 @@ func ReplayedEABKey(have, said *EABKey) *EABKey {
 	if next.Revoked.IsZero() {
 		next.Revoked = cmp.Or(have.Revoked, said.Revoked)
 	}
+	if next.Removed.IsZero() {
+		next.Removed = cmp.Or(have.Removed, said.Removed)
+	}
 	next.Account = cmp.Or(next.Account, said.Account)
-	if next.Edits == have.Edits && next.Account == have.Account && next.Revoked.Equal(have.Revoked) && slices.Equal(next.Sealed, have.Sealed) {
+	next.Number = cmp.Or(have.Number, said.Number)
+	if next.Edits == have.Edits && next.Account == have.Account && next.Revoked.Equal(have.Revoked) && next.Removed.Equal(have.Removed) &&
+		next.Number == have.Number && slices.Equal(next.Sealed, have.Sealed) {
 		return nil
 	}
 	return &next

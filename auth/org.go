@@ -40,6 +40,10 @@ type Org struct {
 	EAB EABMode
 	// Disabled is since when it, and whatever is below it, does nothing but revoke; zero: it works.
 	Disabled time.Time
+	// Closed is since when doors do not list it any more ([Tenants.Close]); zero: they do. It is disabled then as well, and what it has is
+	// seen and revoked as before by those who may.
+	Closed  time.Time
+	Details OrgDetails
 
 	// Configured: it is in the configuration file, and no command changes it.
 	Configured bool
@@ -52,6 +56,7 @@ type Org struct {
 func (o *Org) clone() *Org {
 	c := *o
 	c.Profiles, c.AllowNames, c.DenyNames = slices.Clone(o.Profiles), slices.Clone(o.AllowNames), slices.Clone(o.DenyNames)
+	c.Details.ContactEmails = slices.Clone(o.Details.ContactEmails)
 	return &c
 }
 

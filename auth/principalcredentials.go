@@ -117,13 +117,8 @@ func (x *Principals) fill(c *Credential, certificate *x509.Certificate) (secret 
 		c.Hash = sha256.Sum256([]byte(secret))
 		return secret, nil
 	}
-	switch {
-	case certificate == nil:
-		return "", problem.New(problem.Malformed, "a credential of kind %s needs a certificate", c.Kind)
-	case certificate.IsCA:
-		return "", problem.New(problem.Malformed, "the certificate is that of an issuer; give the client's own")
-	case x.Now().After(certificate.NotAfter):
-		return "", problem.New(problem.Malformed, "the certificate expired at %s", certificate.NotAfter.UTC().Format(time.RFC3339))
+	if err := x.checkClientCertificate(c.Kind, certificate); err != nil {
+		return "", err
 	}
 	c.Hash, c.Subject = certificateHash(c.Kind, certificate), shorten(certificate.Subject.String())
 	return "", nil

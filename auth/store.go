@@ -32,8 +32,21 @@ type Store interface {
 	EABKeys(ctx context.Context, org OrgID, cursor string, limit int) ([]*EABKey, string, error)
 	// EABAccounts lists accounts that were bound by a key, at most limit, and counts them all.
 	EABAccounts(ctx context.Context, id string, limit int) ([]string, int64, error)
+	// EABKeysOf lists keys of an organisation that were not removed, oldest first, limit of them behind the first offset, and
+	// counts them all.
+	EABKeysOf(ctx context.Context, org OrgID, offset, limit int) ([]*EABKey, int64, error)
+	// EABKeyOfNumber reads the key with a number; NotFound if none has it.
+	EABKeyOfNumber(ctx context.Context, n int32) (*EABKey, error)
+	// EABClients lists accounts that were bound by a key, limit of them behind the first offset, and counts them all.
+	EABClients(ctx context.Context, id string, offset, limit int) ([]EABClient, int64, error)
+	// NextEABNumber gives a number that no key has had.
+	NextEABNumber(ctx context.Context) (int32, error)
+	// CreateEABKey puts a new one; Conflict also if its number is another's.
 	CreateEABKey(ctx context.Context, k *EABKey) (Note, error)
+	// UpdateEABKey puts a changed one, whose number is as it was. One that was removed leaves the list of its organisation.
 	UpdateEABKey(ctx context.Context, k *EABKey) (Note, error)
+	// NumberEABKey puts one that had no number and has one now; Conflict also if the number is another's.
+	NumberEABKey(ctx context.Context, k *EABKey) (Note, error)
 
 	PrincipalStore
 

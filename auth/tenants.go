@@ -13,19 +13,23 @@ import (
 // changeTime bounds a change that was begun: it is finished even if whoever asked hangs up.
 const changeTime = 15 * time.Second
 
-// TenantsConfig is what Tenants needs. All but Now and Log are required.
+// TenantsConfig is what Tenants needs. All but Unused, Now and Log are required.
 type TenantsConfig struct {
 	Directory *Directory // over Store
 	Store     Store
 	Journal   Journal
 	// CheckNames refuses lists of names that allow or deny that cannot be read, for whoever wrote them.
 	CheckNames func(allow, deny []string) error
-	Now        func() time.Time // nil: time.Now
-	Log        *slog.Logger     // nil: discarded
+	// Unused is nil for an organisation that has nothing which its closing would end; otherwise a *problem.Error says what it has.
+	// Nil: none is closed.
+	Unused func(ctx context.Context, org OrgID) error
+	Now    func() time.Time // nil: time.Now
+	Log    *slog.Logger     // nil: discarded
 }
 
-// Tenants makes and changes the organisations of the store, on behalf of an operator. What it acknowledged is in store and
-// journal. It is safe for concurrent use, in any number of processes.
+// Tenants makes and changes the organisations of the store: on behalf of an operator any, on behalf of a principal those below an
+// organisation where it is administrator (tenantsrights.go). What it acknowledged is in store and journal. It is safe for concurrent use,
+// in any number of processes.
 type Tenants struct {
 	TenantsConfig
 	record recorder
@@ -37,119 +41,6 @@ func NewTenants(c TenantsConfig) *Tenants {
 		c.Now = time.Now
 	}
 	return &Tenants{TenantsConfig: c, record: newRecorder(c.Store, c.Journal, c.Now, c.Log)}
-}
-
-// NewOrg is an organisation to be made.
-type NewOrg struct {
-	Slug     string
-	Name     string
-	Parent   string   // slug; empty: none
-	Profiles []string // nil: all that its parent may use
-	EAB      EABMode  // zero: its parent's; without one EABOff
-
-	AllowNames, DenyNames []string // as of Org
-}
-
-// OrgEdit is a change of an organisation. What is nil stays.
-type OrgEdit struct {
-	Name     *string
-	Profiles *[]string // a nil list in it: all that its parent may use
-	EAB      *EABMode
-	Disabled *bool
-
-	AllowNames, DenyNames *[]string // in place of those before
-}
-
-// Add makes an organisation. Errors are Malformed or Conflict with what to change, Unauthorized for a caller who is no
-// operator, and Unavailable.
-func (t *Tenants) Add(ctx context.Context, caller Caller, in NewOrg) (Org, error) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), changeTime)
-	defer cancel()
-	if !usableSlug(in.Slug) {
-		return Org{}, problem.New(problem.Malformed, "slug %q cannot be used; %s", in.Slug, slugForm)
-	}
-	var number OrgID
-	return t.change(ctx, caller, audit.OrgMade, func(now *tree) (*Org, error) {
-		if other := now.bySlug[in.Slug]; other != nil {
-			return nil, problem.New(problem.Conflict, "the slug %q is that of organisation %d; choose another", in.Slug, other.ID)
-		}
-		if stored := len(now.all) - len(t.Directory.configured); stored >= MaxOrganisations {
-			return nil, problem.New(problem.Conflict, "there are %d organisations, and a store keeps no more", stored)
-		}
-		o := &Org{Slug: in.Slug, Name: in.Name, Profiles: slices.Clone(in.Profiles), EAB: in.EAB, Created: t.second(),
-			AllowNames: slices.Clone(in.AllowNames), DenyNames: slices.Clone(in.DenyNames)}
-		if in.Parent != "" {
-			parent := now.bySlug[in.Parent]
-			if parent == nil {
-				return nil, problem.New(problem.Malformed, "parent: there is no organisation with the slug %q", in.Parent)
-			}
-			if above, err := now.above(parent); err != nil || len(above)+2 > MaxDepth {
-				return nil, problem.New(problem.Malformed, "parent: %q is at depth %d already, and the tree has %d; choose one further up", in.Parent, len(above)+1, MaxDepth)
-			}
-			o.Parent = parent.ID
-			if o.EAB == 0 {
-				o.EAB = parent.EAB
-			}
-		}
-		if o.EAB == 0 {
-			o.EAB = EABOff
-		}
-		if err := t.check(now, o); err != nil {
-			return nil, err
-		}
-		var err error
-		if number == 0 {
-			number, err = t.Store.NextOrg(ctx)
-		}
-		for err == nil && now.byID[number] != nil { // a configured one has it
-			number, err = t.Store.NextOrg(ctx)
-		}
-		o.ID = number
-		return o, err
-	})
-}
-
-// Edit changes an organisation of the store. Errors are those of Add, and NotFound.
-func (t *Tenants) Edit(ctx context.Context, caller Caller, slug string, edit OrgEdit) (Org, error) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), changeTime)
-	defer cancel()
-	return t.change(ctx, caller, audit.OrgEdited, func(now *tree) (*Org, error) {
-		old := now.bySlug[slug]
-		if old == nil {
-			return nil, noOrg(slug)
-		}
-		if old.Configured {
-			return nil, problem.New(problem.Conflict, "the organisation %s is in the configuration file, and no command changes it; edit the file, and restart the gateways", slug)
-		}
-		o := old.clone()
-		if edit.Name != nil {
-			o.Name = *edit.Name
-		}
-		if edit.Profiles != nil {
-			o.Profiles = slices.Clone(*edit.Profiles)
-		}
-		if edit.EAB != nil {
-			o.EAB = *edit.EAB
-		}
-		if edit.AllowNames != nil {
-			o.AllowNames = slices.Clone(*edit.AllowNames)
-		}
-		if edit.DenyNames != nil {
-			o.DenyNames = slices.Clone(*edit.DenyNames)
-		}
-		if edit.Disabled != nil && *edit.Disabled != !o.Disabled.IsZero() {
-			if o.Disabled = (time.Time{}); *edit.Disabled {
-				o.Disabled = t.second()
-			}
-		}
-		if edit != (OrgEdit{Disabled: edit.Disabled}) {
-			if err := t.check(now, o); err != nil {
-				return nil, err
-			}
-		}
-		o.Edits++
-		return o, nil
-	})
 }
 
 func noOrg(slug string) error {
@@ -167,6 +58,9 @@ func (t *Tenants) check(now *tree, o *Org) error {
 		return problem.New(problem.Malformed, "eab: the mode is none of off, optional and required")
 	}
 	if err := t.checkNames(o); err != nil {
+		return err
+	}
+	if err := o.Details.check(); err != nil {
 		return err
 	}
 	return checkProfiles(o.Profiles, t.Directory.knows, func(p string) error {
@@ -210,9 +104,9 @@ func checkProfiles(list []string, configured func(string) bool, may func(string)
 // maxChanges bounds how often a change is tried. Each time but the last somebody else's came first.
 const maxChanges = 10
 
-// change makes one change on the organisations as they stand now.
+// change makes one change on the organisations as they stand now. decide says whether the caller may.
 func (t *Tenants) change(ctx context.Context, caller Caller, kind audit.Kind, decide func(*tree) (*Org, error)) (Org, error) {
-	if err := onlyOperator(caller); err != nil {
+	if err := mayAtAll(caller); err != nil {
 		return Org{}, err
 	}
 	for attempt := 1; ; attempt++ {

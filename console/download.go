@@ -89,7 +89,8 @@ type downloadView struct {
 
 type downloadForm struct {
 	Action   string
-	Password bool   // the file is encrypted under one
+	Password bool   // the file is encrypted under one, which is chosen now
+	Chosen   bool   // it is encrypted under one that was chosen when the link was made
 	Proposed string // one that the person may take
 	Min, Max int    // characters
 	Fault    string // why what was sent did not do
@@ -136,6 +137,9 @@ func offered(link *ra.Download, e *ra.Enrollment, secret, fault string) download
 			{"File", describe(format, link.Content)}, {"Link made by", link.By}, {"Link can be used until", when(link.Expires)},
 		},
 		Form: &downloadForm{Action: DownloadPath + secret, Password: format.NeedsPassword(), Min: bundle.MinPassword, Max: bundle.MaxPassword, Fault: fault},
+	}
+	if len(link.Sealed) > 0 {
+		v.Form.Password, v.Form.Chosen = false, true
 	}
 	if v.Form.Password {
 		v.Form.Proposed = auth.NewPassword()

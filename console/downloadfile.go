@@ -1,6 +1,7 @@
 package console
 
 import (
+	"crypto/subtle"
 	"encoding/pem"
 
 	"github.com/gatehouse-ca/gatehouse/bundle"
@@ -45,11 +46,18 @@ func ParseOffer(format, content string, inClear bool) (ra.Offer, error) {
 }
 
 // Write makes the file of an offer: chain is the PEM that follows the certificate, password what the file is encrypted under,
-// if its format is. Errors about the password are Malformed, such as the chain cannot meet are Conflict.
+// if its format is and none was chosen when the link was made; then there must be none here, or the same. Errors about the password are
+// Malformed, such as the chain cannot meet are Conflict.
 func Write(f ra.KeyFile, chain []byte, password string) ([]byte, error) {
 	format, err := bundle.ParseFormat(f.Format)
 	if err != nil {
 		return nil, err
+	}
+	if f.Password != "" {
+		if password != "" && subtle.ConstantTimeCompare([]byte(password), []byte(f.Password)) != 1 {
+			return nil, problem.New(problem.Malformed, "password: the one of this file was chosen when the link was made; send none")
+		}
+		password = f.Password
 	}
 	if format.NeedsPassword() { // at once: a derivation costs tens of milliseconds
 		if err := bundle.CheckPassword(format, []byte(password)); err != nil {

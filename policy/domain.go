@@ -64,6 +64,8 @@ func (p *Profile) lackingDomain(proof Proven, r Requester, id identifier.Identif
 		return fmt.Sprintf("%s has no proof of control that belongs to the requester; validate it", id.Value())
 	case !covers(proof, id):
 		return fmt.Sprintf("%s is not covered by what was validated for the domain %s by %s; validate it", id.Value(), proof.Identifier.Value(), proof.Method)
+	case !proof.Uses.Allow(proof.Identifier, id):
+		return fmt.Sprintf("the organisation may not use the domain %s for %s; who manages the owner's domains gives it more, or validate the name", proof.Identifier.Value(), id.Value())
 	case !p.domains:
 		return fmt.Sprintf("%s was validated for the domain %s, which does not count under the profile %q; validate it by one of %s",
 			id.Value(), proof.Identifier.Value(), p.name, list(p.methods))

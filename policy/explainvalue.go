@@ -48,6 +48,9 @@ func wantedRestriction(_ *Profile, r Request) string {
 	if len(r.Restriction.Names) > 0 {
 		parts = append(parts, "names "+strings.Join(r.Restriction.Names, ", "))
 	}
+	if r.Restriction.ByDomains {
+		parts = append(parts, "names in the domains: "+r.Restriction.domainList())
+	}
 	return strings.Join(parts, "; ")
 }
 

@@ -33,6 +33,9 @@ type Proven struct {
 	// Owner is the organisation whose domain record holds the proof, of a proof that was made for a domain; zero of every other.
 	// Org is then the organisation that may use it: the owner, or one that the domain is delegated to. Account is empty.
 	Owner int32
+	// Uses are what names Org may have by the proof of a domain, of those that it covers. It is read anew with each proof of a domain, and
+	// not kept.
+	Uses Uses
 }
 
 // Request is what a decision is made about.

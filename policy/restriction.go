@@ -15,14 +15,23 @@ type Restriction struct {
 	Profiles []string // by name; empty: any
 	// Names are as in [Config].AllowNames: names, patterns, addresses and ranges; empty: any.
 	Names []string
+	// ByDomains says that nothing may be asked for but what Domains cover; where they are empty, nothing at all. Without it they
+	// mean nothing.
+	ByDomains bool
+	// Domains are DNS names. Each covers itself and what is below it, wildcards included; "*.example.com" covers what is below
+	// example.com, and not example.com. They cover no address.
+	Domains []string
 }
 
 // IsZero reports whether nothing is restricted.
-func (r Restriction) IsZero() bool { return len(r.Profiles) == 0 && len(r.Names) == 0 }
+func (r Restriction) IsZero() bool {
+	return len(r.Profiles) == 0 && len(r.Names) == 0 && !r.ByDomains && len(r.Domains) == 0
+}
 
 // Equal reports whether both say the same, in the same sequence.
 func (r Restriction) Equal(other Restriction) bool {
-	return slices.Equal(r.Profiles, other.Profiles) && slices.Equal(r.Names, other.Names)
+	return slices.Equal(r.Profiles, other.Profiles) && slices.Equal(r.Names, other.Names) &&
+		r.ByDomains == other.ByDomains && slices.Equal(r.Domains, other.Domains)
 }
 
 // Check refuses entries that cannot be read. The error is for whoever wrote them.
@@ -46,10 +55,13 @@ func (r Restriction) AllowsProfile(name string) bool {
 	return len(r.Profiles) == 0 || slices.Contains(r.Profiles, name)
 }
 
-// CheckNames refuses names that none of the entries allows: RejectedIdentifier, with one part for each of them in the
-// request's order (RFC 8555, 6.7.1). A wildcard is allowed by itself alone: an entry for some of what it covers is none for
-// it. If an entry cannot be read, nothing is allowed, and the error is Internal.
+// CheckNames refuses names that neither Names nor Domains let pass: RejectedIdentifier, with one part for each of them in the
+// request's order (RFC 8555, 6.7.1). To Names a wildcard is allowed by itself alone: an entry for some of what it covers is none
+// for it. If an entry cannot be read, nothing is allowed, and the error is Internal.
 func (r Restriction) CheckNames(names []identifier.Identifier) error {
+	if err := r.checkDomains(names); err != nil {
+		return err
+	}
 	if len(r.Names) == 0 {
 		return nil
 	}
@@ -69,6 +81,11 @@ func (r Restriction) CheckNames(names []identifier.Identifier) error {
 				"%s is not among the names that this account may ask for by its external account binding: %v", id.Value(), list)})
 		}
 	}
+	return boundRefusal(parts, len(names))
+}
+
+// boundRefusal joins what is wrong with some of several names.
+func boundRefusal(parts []problem.Part, of int) error {
 	switch len(parts) {
 	case 0:
 		return nil
@@ -76,7 +93,7 @@ func (r Restriction) CheckNames(names []identifier.Identifier) error {
 		return problem.New(problem.RejectedIdentifier, "%s", parts[0].Detail).WithParts(parts)
 	default:
 		return problem.New(problem.RejectedIdentifier, "the account's external account binding refuses %d of the %d names; each has its reason",
-			len(parts), len(names)).WithParts(parts)
+			len(parts), of).WithParts(parts)
 	}
 }
 

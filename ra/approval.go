@@ -29,7 +29,8 @@ var ErrOwnRequest = errors.New("ra: the approver is the requester")
 // result is the enrollment as it then stands. Durable in store and journal on return.
 //
 // Errors: NotFound for what the caller may not know of; Unauthorized for one who may not decide, and for the requester;
-// Conflict if the request does not wait (any more), has lapsed, or its profile has changed since.
+// Conflict if the request does not wait (any more), has lapsed, or its profile has changed since; BadPublicKey if what it takes the
+// place of was revoked because its key is known to others, and the request is for that key.
 func (r *Registrar) Approve(ctx context.Context, caller auth.Caller, id ID, message string) (*Enrollment, error) {
 	if err := checkMessage(message, false); err != nil {
 		return nil, err
@@ -51,6 +52,9 @@ func (r *Registrar) Approve(ctx context.Context, caller auth.Caller, id ID, mess
 			return nil, problem.Wrap(ErrOwnRequest, problem.Unauthorized, "nobody approves their own request; somebody else must")
 		case profile == nil:
 			return nil, problem.New(problem.Conflict, "the profile %q has changed since request %d was made, so it cannot be issued; decline it", e.Profile, id)
+		}
+		if err := r.checkReplaced(ctx, e.Replaces, e.CSR); err != nil {
+			return nil, err
 		}
 		given := policy.Approval{Content: e.Content, Approver: caller.Principal, At: now.UTC().Truncate(time.Second), Message: message}
 		next := *e

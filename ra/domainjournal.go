@@ -20,8 +20,12 @@ import (
 // are no part of it.
 type domainEntry struct {
 	Name        string            `json:"name"`
+	Number      DomainNumber      `json:"number,omitempty"`
+	Description string            `json:"description,omitempty"`
 	Created     time.Time         `json:"created"`
 	Removed     time.Time         `json:"removed,omitzero"`
+	Suspended   time.Time         `json:"suspended,omitzero"`
+	Own         []Privilege       `json:"own,omitempty"`
 	Delegations []delegationEntry `json:"delegations,omitempty"`
 	Proof       *proofEntry       `json:"proof,omitempty"`
 	Validation  *validationEntry  `json:"validation,omitempty"`
@@ -30,10 +34,11 @@ type domainEntry struct {
 }
 
 type delegationEntry struct {
-	Org       auth.OrgID      `json:"org"`
-	State     DelegationState `json:"state"`
-	Requested time.Time       `json:"requested"`
-	Decided   time.Time       `json:"decided,omitzero"`
+	Org        auth.OrgID      `json:"org"`
+	State      DelegationState `json:"state"`
+	Requested  time.Time       `json:"requested"`
+	Decided    time.Time       `json:"decided,omitzero"`
+	Privileges []Privilege     `json:"privileges,omitempty"`
 }
 
 type proofEntry struct {
@@ -49,11 +54,16 @@ type validationEntry struct {
 	Value   string     `json:"value"`
 	Begun   time.Time  `json:"begun"`
 	Expires time.Time  `json:"expires"`
+	// Awaiting is a validation that nobody has submitted yet. Entries from before there was that lack Submitted: it is Begun.
+	Awaiting  bool      `json:"awaiting,omitempty"`
+	Submitted time.Time `json:"submitted,omitzero"`
 }
 
 // domainEvent is what the journal is told of a domain as it stands.
 func domainEvent(d *Domain, actor, what string, at time.Time) (audit.Event, error) {
-	e := domainEntry{Name: d.Name.Value(), Created: d.Created, Removed: d.Removed, Edits: d.Edits}
+	e := domainEntry{
+		Name: d.Name.Value(), Number: d.Number, Description: d.Description, Created: d.Created, Removed: d.Removed, Suspended: d.Suspended, Own: d.Own, Edits: d.Edits,
+	}
 	for _, l := range d.Delegations {
 		e.Delegations = append(e.Delegations, delegationEntry(l))
 	}
@@ -61,7 +71,10 @@ func domainEvent(d *Domain, actor, what string, at time.Time) (audit.Event, erro
 		e.Proof = &proofEntry{Method: p.Method, At: p.At, Seen: p.Seen, Secure: p.Secure}
 	}
 	if v := d.Validation; v != nil {
-		e.Validation = &validationEntry{Method: v.Method, Place: v.Publication.Place, Value: v.Publication.Value, Begun: v.Begun, Expires: v.Expires}
+		e.Validation = &validationEntry{
+			Method: v.Method, Place: v.Publication.Place, Value: v.Publication.Value, Begun: v.Begun, Expires: v.Expires,
+			Awaiting: v.Submitted.IsZero(), Submitted: v.Submitted,
+		}
 	}
 	e.Email = newEmailEntry(d.Email)
 	data, err := json.Marshal(e)
@@ -69,7 +82,7 @@ func domainEvent(d *Domain, actor, what string, at time.Time) (audit.Event, erro
 }
 
 // DomainFromEvent is the domain after an event of kind DomainChanged, all of it. Its Version is zero, and a validation that
-// is under way is due.
+// was submitted is due.
 func DomainFromEvent(e audit.Event) (*Domain, error) {
 	if e.Kind != audit.DomainChanged {
 		return nil, fmt.Errorf("ra: a journal entry of kind %q holds no domain", e.Kind)
@@ -79,15 +92,24 @@ func DomainFromEvent(e audit.Event) (*Domain, error) {
 		return nil, fmt.Errorf("ra: the domain in a journal entry: %w", err)
 	}
 	name, err := identifier.ParseDNS(entry.Name)
-	if err != nil || name.IsWildcard() || e.Org <= 0 || entry.Edits <= 0 {
+	if err != nil || name.IsWildcard() || e.Org <= 0 || entry.Edits <= 0 || entry.Number < 0 {
 		return nil, fmt.Errorf("ra: a journal entry of kind %q holds no whole domain", e.Kind)
 	}
-	d := &Domain{Name: name, Org: auth.OrgID(e.Org), Created: entry.Created, Removed: entry.Removed, Edits: entry.Edits}
+	d := &Domain{
+		Name: name, Number: entry.Number, Org: auth.OrgID(e.Org), Description: entry.Description, Created: entry.Created, Removed: entry.Removed,
+		Suspended: entry.Suspended, Own: entry.Own, Edits: entry.Edits,
+	}
+	if err := CheckPrivileges(d.Own); err != nil {
+		return nil, fmt.Errorf("ra: a journal entry of the domain %s with %w", entry.Name, err)
+	}
 	for _, l := range entry.Delegations {
 		switch l.State {
 		case DelegationRequested, DelegationApproved, DelegationRejected:
 		default:
 			return nil, fmt.Errorf("ra: a journal entry has a delegation of %s in an unknown state", entry.Name)
+		}
+		if err := CheckPrivileges(l.Privileges); err != nil {
+			return nil, fmt.Errorf("ra: a journal entry has a delegation of %s with %w", entry.Name, err)
 		}
 		d.Delegations = append(d.Delegations, Delegation(l))
 	}
@@ -96,7 +118,13 @@ func DomainFromEvent(e audit.Event) (*Domain, error) {
 	}
 	if v := entry.Validation; v != nil {
 		d.Validation = &DomainValidation{
-			Method: v.Method, Publication: dcv.Publication{Place: v.Place, Value: v.Value}, Begun: v.Begun, Expires: v.Expires, Due: v.Begun,
+			Method: v.Method, Publication: dcv.Publication{Place: v.Place, Value: v.Value}, Begun: v.Begun, Expires: v.Expires,
+		}
+		if !v.Awaiting {
+			d.Validation.Due, d.Validation.Submitted = v.Begun, v.Submitted
+			if v.Submitted.IsZero() {
+				d.Validation.Submitted = v.Begun
+			}
 		}
 	}
 	if d.Email, err = entry.Email.validation(); err != nil {
@@ -106,13 +134,20 @@ func DomainFromEvent(e audit.Event) (*Domain, error) {
 }
 
 // ReplayedDomain is what a replay of a journal's entry makes of the domain that the store has under its name, nil if there is
-// none: the later of the two, whosever it was. The result is to be written in place of have; nil means that there is
-// nothing to write.
+// none: the later of the two, whosever it was, with the number that the store has. The result is to be written in place of
+// have; nil means that there is nothing to write.
 func ReplayedDomain(have, said *Domain) *Domain {
-	if have != nil && said.Edits <= have.Edits {
+	if have == nil {
+		return said
+	}
+	if said.Edits <= have.Edits {
 		return nil
 	}
-	return said
+	next := said.clone()
+	if have.Number != 0 {
+		next.Number = have.Number
+	}
+	return next
 }
 
 // note is the end of a change: the journal has it, then the note in the store goes.

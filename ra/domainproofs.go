@@ -12,33 +12,36 @@ import (
 )
 
 // Proofs finds for each name the proof of a domain that lets the requester have it under a profile at a time, or nil: of
-// several domains that cover it the nearest. The domain must be the requester's organisation's, or be delegated to it, and the
-// owner must work. It reads the store unless the profile takes no such proofs.
+// several domains that cover it the nearest. The domain must be the requester's organisation's, or be delegated to it for such
+// names, and the owner must work. A name whose domain is suspended is refused (RejectedIdentifier, [ErrDomainSuspended]). It reads the
+// store unless the profile takes no such proofs, and then refuses nothing: a request is held to that where it is issued.
 func (m *Domains) Proofs(ctx context.Context, profile *policy.Profile, r policy.Requester, names []identifier.Identifier, at time.Time) ([]*policy.Proven, error) {
+	if !profile.DelegatedDomains() {
+		return make([]*policy.Proven, len(names)), nil
+	}
+	return m.proofs(ctx, profile, r, names, at)
+}
+
+// proofs is Proofs that also refuses names of suspended domains under a profile that takes no proofs of domains.
+func (m *Domains) proofs(ctx context.Context, profile *policy.Profile, r policy.Requester, names []identifier.Identifier, at time.Time) ([]*policy.Proven, error) {
 	out := make([]*policy.Proven, len(names))
-	if !profile.DelegatedDomains() || r.Org <= 0 {
+	org := auth.OrgID(r.Org)
+	if org <= 0 {
 		return out, nil
 	}
-	places := map[identifier.Identifier]int{} // of a candidate in all
-	var all []identifier.Identifier
-	for _, name := range names {
-		for _, c := range above(name) {
-			if _, known := places[c]; !known {
-				places[c] = len(all)
-				all = append(all, c)
-			}
-		}
-	}
-	if len(all) == 0 {
-		return out, nil
-	}
-	found, err := m.Store.Domains(ctx, all)
+	c, err := m.candidates(ctx, names)
 	if err != nil {
 		return nil, err
 	}
+	if err := m.checkSuspended(org, names, c); err != nil {
+		return nil, err
+	}
+	if !profile.DelegatedDomains() {
+		return out, nil
+	}
 	for i, name := range names {
-		for _, c := range above(name) {
-			proven, ok := m.proven(found[places[c]], auth.OrgID(r.Org))
+		for _, d := range c.above(name) {
+			proven, ok := m.proven(d, org, name)
 			if ok && profile.Suffices(proven, r, name, at) {
 				out[i] = &proven
 				break
@@ -46,6 +49,41 @@ func (m *Domains) Proofs(ctx context.Context, profile *policy.Profile, r policy.
 		}
 	}
 	return out, nil
+}
+
+// candidates are the records of all domains that some names may be of, as they were at one moment.
+type candidates struct {
+	places map[identifier.Identifier]int // in found
+	found  []*Domain
+}
+
+func (m *Domains) candidates(ctx context.Context, names []identifier.Identifier) (*candidates, error) {
+	c := &candidates{places: map[identifier.Identifier]int{}}
+	var all []identifier.Identifier
+	for _, name := range names {
+		for _, at := range above(name) {
+			if _, known := c.places[at]; !known {
+				c.places[at] = len(all)
+				all = append(all, at)
+			}
+		}
+	}
+	if len(all) == 0 {
+		return c, nil
+	}
+	var err error
+	c.found, err = m.Store.Domains(ctx, all)
+	return c, err
+}
+
+// above are the domains at or above a name, nearest first, removed ones too.
+func (c *candidates) above(name identifier.Identifier) (list []*Domain) {
+	for _, at := range above(name) {
+		if d := c.found[c.places[at]]; d != nil {
+			list = append(list, d)
+		}
+	}
+	return list
 }
 
 // above are a name without its wildcard and the names above it that can be domains, nearest first.
@@ -66,15 +104,12 @@ func above(name identifier.Identifier) []identifier.Identifier {
 	return list
 }
 
-// proven is the proof of a domain, which may be nil, as one that an organisation may use; false if it has none for it.
-func (m *Domains) proven(d *Domain, org auth.OrgID) (policy.Proven, bool) {
-	if d == nil || d.Proof == nil || !d.ServesOrg(org) || m.Directory.Works(d.Org) != nil {
+// proven is the proof of a domain as one that an organisation may use for a name; false if it has none for it.
+func (m *Domains) proven(d *Domain, org auth.OrgID, name identifier.Identifier) (policy.Proven, bool) {
+	if d.Proof == nil || !m.serves(d, org, name) {
 		return policy.Proven{}, false
 	}
-	if d.Org != org && !m.below(org, d.Org) {
-		return policy.Proven{}, false
-	}
-	proven := policy.Proven{Proof: *d.Proof, Org: int32(org), Owner: int32(d.Org)}
+	proven := policy.Proven{Proof: *d.Proof, Org: int32(org), Owner: int32(d.Org), Uses: uses(d.privilegesOf(org))}
 	if d.Org != org { // where it was found, and who answered a mail, is the owner's; its domain and the journal say so
 		proven.Seen = ""
 	}
@@ -83,19 +118,20 @@ func (m *Domains) proven(d *Domain, org auth.OrgID) (policy.Proven, bool) {
 
 // proofs are those of a request as they stand now: proofs of domains are read anew, because a domain may have been removed,
 // its delegation taken back or its owner disabled since the request began. Others are as they were.
-// Under a profile that requires no validation there are none, and the record of that is made anew.
+// Under a profile that requires no validation there are none, and the record of that is made anew. Under any profile a name whose
+// domain is suspended is refused.
 func (r *Registrar) proofs(ctx context.Context, profile *policy.Profile, by policy.Requester, names []identifier.Identifier, given []policy.Proven) ([]policy.Proven, error) {
+	var found []*policy.Proven
+	if r.Domains != nil {
+		var err error
+		if found, err = r.Domains.proofs(ctx, profile, by, names, r.Now()); err != nil {
+			return nil, err
+		}
+	}
 	if records := profile.Unvalidated(by, names, r.Now()); records != nil {
 		return records, nil
 	}
 	own := slices.DeleteFunc(slices.Clone(given), func(p policy.Proven) bool { return p.Owner != 0 })
-	if r.Domains == nil {
-		return own, nil
-	}
-	found, err := r.Domains.Proofs(ctx, profile, by, names, r.Now())
-	if err != nil {
-		return nil, err
-	}
 	for _, p := range found {
 		if p != nil && !slices.Contains(own, *p) {
 			own = append(own, *p)

@@ -3,7 +3,7 @@ package ra
 import (
 	"cmp"
 	"context"
-	"fmt"
+	"errors"
 	"log/slog"
 	"slices"
 	"time"
@@ -86,8 +86,8 @@ func (m *Domains) may(caller auth.Caller, action auth.Action, org auth.OrgID, na
 	return err
 }
 
-// parse reads a domain's name.
-func parseDomain(text string) (identifier.Identifier, error) {
+// ParseDomain reads a domain's name, or says (Malformed) why it is none.
+func ParseDomain(text string) (identifier.Identifier, error) {
 	name, err := identifier.ParseDNS(text)
 	switch {
 	case err != nil:
@@ -129,7 +129,7 @@ func noOrg(slug string) error {
 
 // Add gives a domain that is nobody's to an organisation. Conflict if it is another's, or its own already.
 func (m *Domains) Add(ctx context.Context, caller auth.Caller, domain, slug string) (*Domain, error) {
-	name, err := parseDomain(domain)
+	name, err := ParseDomain(domain)
 	if err != nil {
 		return nil, err
 	}
@@ -149,109 +149,14 @@ func (m *Domains) Add(ctx context.Context, caller auth.Caller, domain, slug stri
 // issued stays.
 func (m *Domains) Remove(ctx context.Context, caller auth.Caller, domain string) (*Domain, error) {
 	return m.edit(ctx, caller, domain, "removed", func(d *Domain) error {
-		d.Removed, d.Delegations, d.Proof, d.Validation, d.Email = m.second(), nil, nil, nil, nil
+		*d = Domain{Name: d.Name, Number: d.Number, Org: d.Org, Created: d.Created, Removed: m.second(), Edits: d.Edits, Version: d.Version}
 		return nil
 	})
-}
-
-// Delegate asks that an organisation below the owner may use the domain. It has no effect before [Domains.Approve]. Whoever
-// manages the domains of either may ask.
-func (m *Domains) Delegate(ctx context.Context, caller auth.Caller, domain, slug string) (*Domain, error) {
-	name, err := parseDomain(domain)
-	if err != nil {
-		return nil, err
-	}
-	to, err := m.orgOf(caller, slug, auth.View)
-	if err != nil {
-		return nil, err
-	}
-	d, err := m.change(ctx, name, caller.Principal, "delegation to "+slug+" requested", func(d *Domain) (*Domain, error) {
-		if d == nil || !d.Removed.IsZero() {
-			return nil, noDomain(name)
-		}
-		if m.may(caller, auth.ManageDomains, to.ID, name) != nil {
-			if err := m.may(caller, auth.ManageDomains, d.Org, name); err != nil {
-				return nil, err
-			}
-		}
-		if !m.below(to.ID, d.Org) {
-			if m.Directory.May(caller, auth.View, d.Org) != nil { // of another tree's it is not even told that it is there
-				return nil, noDomain(name)
-			}
-			return nil, problem.New(problem.Malformed, "to: %s is not below the domain's owner; a domain is delegated downwards only", slug)
-		}
-		next := d.clone()
-		switch l := next.delegation(to.ID); {
-		case l == nil && len(next.Delegations) >= MaxDelegations:
-			return nil, problem.New(problem.Conflict, "the domain %s is delegated to %d organisations already, and no more are kept", name.Value(), MaxDelegations)
-		case l == nil:
-			next.Delegations = append(next.Delegations, Delegation{Org: to.ID, State: DelegationRequested, Requested: m.second()})
-		case l.State == DelegationRejected:
-			*l = Delegation{Org: to.ID, State: DelegationRequested, Requested: m.second()}
-		default:
-			return nil, problem.New(problem.Conflict, "the delegation to %s is %s already", slug, l.State)
-		}
-		slices.SortFunc(next.Delegations, func(a, b Delegation) int { return cmp.Compare(a.Org, b.Org) })
-		return next, nil
-	})
-	if err != nil {
-		return nil, err
-	}
-	return m.seenBy(caller, d), nil
-}
-
-// Approve lets an organisation use the domain as it has asked to.
-func (m *Domains) Approve(ctx context.Context, caller auth.Caller, domain, slug string) (*Domain, error) {
-	return m.decide(ctx, caller, domain, slug, DelegationApproved)
-}
-
-// Reject refuses a delegation, or takes back one that was approved.
-func (m *Domains) Reject(ctx context.Context, caller auth.Caller, domain, slug string) (*Domain, error) {
-	return m.decide(ctx, caller, domain, slug, DelegationRejected)
-}
-
-func (m *Domains) decide(ctx context.Context, caller auth.Caller, domain, slug string, state DelegationState) (*Domain, error) {
-	return m.edit(ctx, caller, domain, fmt.Sprintf("delegation to %s %s", slug, state), func(d *Domain) error {
-		// Not BySlug: what an organisation was given can be taken back while it is disabled, or it has it again afterwards.
-		i := slices.IndexFunc(d.Delegations, func(l Delegation) bool {
-			to, ok := m.Directory.ByID(l.Org)
-			return ok && to.Slug == slug
-		})
-		if i < 0 {
-			return problem.New(problem.NotFound, "no delegation to %s was requested; gatehouse domain delegate %s --to %s requests it", slug, d.Name.Value(), slug)
-		}
-		l := &d.Delegations[i]
-		if l.State == state || l.State == DelegationRejected {
-			return problem.New(problem.Conflict, "the delegation to %s is %s already", slug, l.State)
-		}
-		if state == DelegationApproved {
-			if _, err := m.org(slug); err != nil {
-				return err
-			}
-		}
-		l.State, l.Decided = state, m.second()
-		return nil
-	})
-}
-
-// below reports whether an organisation is below another one.
-func (m *Domains) below(org, above auth.OrgID) bool {
-	for range auth.MaxDepth {
-		o, ok := m.Directory.ByID(org)
-		if !ok || o.Parent == 0 {
-			return false
-		}
-		if o.Parent == above {
-			return true
-		}
-		org = o.Parent
-	}
-	return false
 }
 
 // Get reads a domain for whoever may view its owner, or an organisation in whose list it stands.
 func (m *Domains) Get(ctx context.Context, caller auth.Caller, domain string) (*Domain, error) {
-	name, err := parseDomain(domain)
+	name, err := ParseDomain(domain)
 	if err != nil {
 		return nil, err
 	}
@@ -263,12 +168,17 @@ func (m *Domains) Get(ctx context.Context, caller auth.Caller, domain string) (*
 	if d == nil {
 		return nil, noDomain(name)
 	}
-	for _, org := range d.Lists() { // of a removed one there are none
-		if m.Directory.May(caller, auth.View, org) == nil {
-			return m.seenBy(caller, d), nil
-		}
+	if !m.sees(caller, d) {
+		return nil, noDomain(name)
 	}
-	return nil, noDomain(name)
+	return m.shown(ctx, caller, d)
+}
+
+// sees reports whether a caller may know of a domain: who may view its owner, or an organisation in whose list it stands.
+func (m *Domains) sees(caller auth.Caller, d *Domain) bool {
+	return slices.ContainsFunc(d.Lists(), func(org auth.OrgID) bool { // of a removed one there are none
+		return m.Directory.May(caller, auth.View, org) == nil
+	})
 }
 
 // seenBy is a domain without what is other organisations': whoever may not view the owner sees its own delegation alone, and
@@ -308,15 +218,15 @@ func (m *Domains) List(ctx context.Context, caller auth.Caller, slug, after stri
 		return nil, problem.New(problem.Unauthorized, "only an operator lists the domains of all organisations; name one")
 	}
 	found, err := m.Store.ListDomains(ctx, org, after, limit)
-	for i, d := range found {
-		found[i] = m.seenBy(caller, d)
+	if err != nil {
+		return nil, err
 	}
-	return found, err
+	return m.showAll(ctx, caller, found)
 }
 
 // edit changes a domain that is there, for whoever manages those of its owner.
 func (m *Domains) edit(ctx context.Context, caller auth.Caller, domain, what string, apply func(*Domain) error) (*Domain, error) {
-	name, err := parseDomain(domain)
+	name, err := ParseDomain(domain)
 	if err != nil {
 		return nil, err
 	}
@@ -351,6 +261,12 @@ func (m *Domains) changeMailing(ctx context.Context, name identifier.Identifier,
 			return nil, err
 		}
 		next, mails, err := apply(found[0])
+		if errors.Is(err, errUnchanged) {
+			return found[0], nil
+		}
+		if err == nil {
+			err = m.number(ctx, next, found[0])
+		}
 		if err != nil {
 			return nil, err
 		}
@@ -369,5 +285,8 @@ func (m *Domains) changeMailing(ctx context.Context, name identifier.Identifier,
 		return next, m.journal(ctx, next, actor, what, DomainNote{Name: name, At: at})
 	}
 }
+
+// errUnchanged says of a change that everything is as it was to be: nothing is recorded.
+var errUnchanged = errors.New("ra: the domain is so already")
 
 func (m *Domains) second() time.Time { return m.Now().UTC().Truncate(time.Second) }

@@ -34,18 +34,31 @@ const (
 // there is a new one.
 func (m *Domains) Validate(ctx context.Context, caller auth.Caller, domain string, method dcv.Method) (*Domain, error) {
 	return m.edit(ctx, caller, domain, "validation by "+string(method)+" begun", func(d *Domain) error {
-		publication, err := newPublication(method, m.Target)
-		if err != nil {
+		if err := m.begin(d, method, ""); err != nil {
 			return err
 		}
-		now := m.second()
-		d.Email = nil
-		d.Validation = &DomainValidation{
-			Method: method, Publication: publication, Begun: now, Expires: now.Add(publicationLife), Due: now.Add(firstLook),
-		}
+		d.Validation.submit(m.second())
 		return nil
 	})
 }
+
+// begin begins a validation in place of one that is under way. It is not submitted yet.
+func (m *Domains) begin(d *Domain, method dcv.Method, secondLine string) error {
+	publication, err := newPublication(method, m.Target)
+	if err != nil {
+		return err
+	}
+	if secondLine != "" && (method == dcv.HTTPFile || method == dcv.HTTPSFile) {
+		publication.Value += "\n" + secondLine
+	}
+	now := m.second()
+	d.Email = nil
+	d.Validation = &DomainValidation{Method: method, Publication: publication, Begun: now, Expires: now.Add(publicationLife)}
+	return nil
+}
+
+// submit has the gateway look from now on.
+func (v *DomainValidation) submit(now time.Time) { v.Submitted, v.Due = now, now.Add(firstLook) }
 
 // newPublication makes what is to be published, with 128 random bits at least in its value. The targets of CNAME records are below a
 // name of the gateway's own.
@@ -117,6 +130,9 @@ func (m *Domains) look(ctx context.Context, d *Domain, actor string) (*Domain, e
 	if !now.Before(v.Expires) { // its value must not be used any more
 		v.Due = time.Time{}
 		return taken, m.Store.PutDomain(ctx, taken, d, time.Time{})
+	}
+	if v.Submitted.IsZero() { // whoever looks says that it is there
+		v.Submitted = now.Truncate(time.Second)
 	}
 	v.Attempts++
 	v.Due = now.Add(lookLease)

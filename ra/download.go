@@ -7,6 +7,7 @@ import (
 	"crypto/sha256"
 	"crypto/x509"
 	"encoding/base64"
+	"encoding/hex"
 	"fmt"
 	"time"
 
@@ -28,6 +29,9 @@ type Offer struct {
 	Format  string // of the file
 	Content string // which certificates it has beside the key
 	Clear   bool   // the file is not encrypted
+	// Password is what the file is encrypted under, where that was chosen when the link was made. Empty: whoever takes the file
+	// chooses. A [Download] has it sealed alone.
+	Password string
 }
 
 // Download is a link. It has no secret.
@@ -40,6 +44,7 @@ type Download struct {
 	By         string    // principal who asked for it
 	Created    time.Time
 	Expires    time.Time // the first moment at which it cannot be used any more
+	Sealed     []byte    // the password, under seal.DownloadPassword and Hash in hex; nil: none was chosen
 	Version    [16]byte  // of the record as read
 }
 
@@ -47,10 +52,16 @@ type Download struct {
 var errLink = problem.New(problem.NotFound, "this link cannot be used: it has been used, has expired, or never was one; ask for another")
 
 // OfferDownload makes a link by which an enrollment's private key can be downloaded once: the secret, which is kept nowhere, and
-// what it stands for. For those who may handle the key ([auth.ReadKeys]).
+// what it stands for. For those who may handle the key ([auth.ReadKeys]). Of the links to one key the newest [NewestLinks] can be
+// used: who asks again because an answer was lost is not refused, and leaves no more behind than that.
 //
-// Errors: NotFound, Unauthorized; Conflict if there is no certificate yet, or no key (any more); seal.ErrNoKey.
+// Errors: NotFound, Unauthorized; Malformed for a password that is too long, or where the file has none; Conflict if there is no
+// certificate yet, or no key (any more), with [ErrNoKeyKept]; RateLimited if too many were made for the organisation;
+// seal.ErrNoKey.
 func (r *Registrar) OfferDownload(ctx context.Context, caller auth.Caller, id ID, offer Offer) (secret string, d *Download, err error) {
+	if len(offer.Password) > maxLinkPassword || offer.Clear && offer.Password != "" {
+		return "", nil, problem.New(problem.Malformed, "password: the file has none, or it has more than %d octets", maxLinkPassword)
+	}
 	e, err := r.escrowed(ctx, caller, id)
 	if err != nil {
 		return "", nil, err
@@ -68,6 +79,9 @@ func (r *Registrar) OfferDownload(ctx context.Context, caller auth.Caller, id ID
 	if err := r.Escrow.Sealer.Opens(k.Sealed); err != nil {
 		return "", nil, unopened(e.ID, err)
 	}
+	if err := r.takeLink(ctx, caller, e); err != nil {
+		return "", nil, err
+	}
 	raw := make([]byte, linkSize)
 	rand.Read(raw)
 	secret = base64.RawURLEncoding.EncodeToString(raw)
@@ -76,11 +90,35 @@ func (r *Registrar) OfferDownload(ctx context.Context, caller auth.Caller, id ID
 		Offer: offer, Hash: sha256.Sum256([]byte(secret)), Enrollment: e.ID, Org: e.Org, Key: k.At, By: caller.Principal, Created: now,
 		Expires: now.Add(r.Escrow.LinkLifetime),
 	}
-	if err := r.Escrow.Store.AddDownload(ctx, d); err != nil {
+	if offer.Password != "" {
+		d.Password = ""
+		if d.Sealed, err = r.Escrow.Sealer.Seal(ctx, seal.DownloadPassword, d.object(), []byte(offer.Password)); err != nil {
+			return "", nil, err
+		}
+	}
+	if err := r.Escrow.Store.AddDownload(ctx, d, NewestLinks); err != nil {
 		return "", nil, err
 	}
 	return secret, d, nil
 }
+
+// maxLinkPassword is how long a password may be that is kept with a link, in octets.
+const maxLinkPassword = 512
+
+// takeLink counts a link, and refuses one too many.
+func (r *Registrar) takeLink(ctx context.Context, caller auth.Caller, e *Enrollment) error {
+	if caller.Operator || r.Escrow.LinksPerHour < 0 {
+		return nil
+	}
+	wait, err := r.Escrow.Store.TakeLink(ctx, e.Org, r.Escrow.LinksPerHour)
+	if err == nil && wait > 0 {
+		err = problem.New(problem.RateLimited, "too many links to private keys were made for this organisation; try again later").After(wait)
+	}
+	return err
+}
+
+// object is what the sealed password is bound to.
+func (d *Download) object() string { return hex.EncodeToString(d.Hash[:]) }
 
 // unopened is the error of a key that does not open, which an operator must look at.
 func unopened(id ID, err error) error {
@@ -156,8 +194,8 @@ func (r *Registrar) TakeDownload(ctx context.Context, secret, from string, write
 		return nil, err
 	}
 	var file []byte
-	err = r.keyWork.do(ctx, func() error {
-		f, err := r.openKey(ctx, e, d.Offer)
+	err = r.keyWork.do(ctx, e.Org, func() error {
+		f, err := r.openKey(ctx, e, d)
 		if err == nil {
 			file, err = write(f)
 		}
@@ -195,7 +233,7 @@ func (r *Registrar) useLink(ctx context.Context, d *Download, e *Enrollment, fro
 }
 
 // openKey opens an enrollment's key, and holds it to the certificate.
-func (r *Registrar) openKey(ctx context.Context, e *Enrollment, offer Offer) (f KeyFile, err error) {
+func (r *Registrar) openKey(ctx context.Context, e *Enrollment, d *Download) (f KeyFile, err error) {
 	k, err := r.Escrow.Store.PrivateKey(ctx, e.ID)
 	if problem.Is(err, problem.NotFound) || err == nil && !k.At.Equal(e.KeyStored) {
 		return f, errLink
@@ -219,5 +257,14 @@ func (r *Registrar) openKey(ctx context.Context, e *Enrollment, offer Offer) (f 
 	if signer, ok := key.(crypto.Signer); !ok || !isPublicOf(signer, leaf) {
 		return f, fmt.Errorf("the private key of enrollment %d is another certificate's", e.ID)
 	}
-	return KeyFile{Offer: offer, Key: key, Certificate: c.DER, Issuer: c.Issuer}, nil
+	f = KeyFile{Offer: d.Offer, Key: key, Certificate: c.DER, Issuer: c.Issuer}
+	if len(d.Sealed) > 0 {
+		password, err := r.Escrow.Sealer.Open(ctx, seal.DownloadPassword, d.object(), d.Sealed)
+		if err != nil {
+			return KeyFile{}, unopened(e.ID, err)
+		}
+		defer clear(password)
+		f.Password = string(password)
+	}
+	return f, nil
 }

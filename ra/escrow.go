@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"crypto/x509"
 	"encoding/hex"
+	"errors"
 	"runtime"
 	"time"
 
@@ -25,9 +26,14 @@ import (
 // The defaults of [Escrow].
 const (
 	DefaultKeyWait      = 20 * time.Second
+	DefaultKeysWaiting  = 16
 	DefaultLinkLifetime = 15 * time.Minute
 	MaxLinkLifetime     = 24 * time.Hour
 	DefaultKeyRetention = 30 * 24 * time.Hour
+	// NewestLinks is how many of the links that were made for one key can be used: to make another voids the oldest.
+	NewestLinks = 10
+	// DefaultLinksPerHour is how many links may be made for the keys of one organisation in an hour.
+	DefaultLinksPerHour = 600
 )
 
 // Escrow is what keeping private keys needs. The zero value keeps none.
@@ -36,10 +42,14 @@ type Escrow struct {
 	Sealer *seal.Sealer // nil: none can be made, uploaded or downloaded
 	// AtOnce is how many keys are made, and files of them written, at once; both take a processor each. Default: half of the
 	// processors, one at least. Wait is how long a request waits for its turn; default [DefaultKeyWait].
-	AtOnce int
-	Wait   time.Duration
+	// Waiting is how many of one organisation wait for their turn; default [DefaultKeysWaiting]. Organisations take turns.
+	AtOnce, Waiting int
+	Wait            time.Duration
 	// LinkLifetime is how long a link can be used. Default [DefaultLinkLifetime], at most [MaxLinkLifetime].
 	LinkLifetime time.Duration
+	// LinksPerHour is how many may be made for keys of one organisation, but for those of the operator. Default
+	// [DefaultLinksPerHour]; below zero, any number.
+	LinksPerHour int
 	// Acting finds the caller that a principal is now, with the roles it has; an error if it may do nothing any more. A link of
 	// one that may not download the key any more does not serve. Nil: a link serves whatever becomes of who made it.
 	Acting func(ctx context.Context, principal string) (auth.Caller, error)
@@ -51,6 +61,9 @@ func (c Escrow) withDefaults() Escrow {
 	if c.AtOnce <= 0 {
 		c.AtOnce = max(1, runtime.GOMAXPROCS(0)/2)
 	}
+	if c.Waiting <= 0 {
+		c.Waiting = DefaultKeysWaiting
+	}
 	if c.Wait <= 0 {
 		c.Wait = DefaultKeyWait
 	}
@@ -58,6 +71,9 @@ func (c Escrow) withDefaults() Escrow {
 		c.LinkLifetime = DefaultLinkLifetime
 	}
 	c.LinkLifetime = min(c.LinkLifetime, MaxLinkLifetime)
+	if c.LinksPerHour == 0 {
+		c.LinksPerHour = DefaultLinksPerHour
+	}
 	if c.Retention <= 0 {
 		c.Retention = DefaultKeyRetention
 	}
@@ -121,8 +137,12 @@ type KeyStore interface {
 	// KeyJournaled removes a note, if the enrollment is still as it was read; otherwise it stays. A nil enrollment is one that
 	// there is not any more.
 	KeyJournaled(ctx context.Context, note KeyNote, e *Enrollment) error
-	// AddDownload records a link, and forgets it when it expires.
-	AddDownload(ctx context.Context, d *Download) error
+	// AddDownload records a link, and forgets it when it expires. Of those that were made for one enrollment so many of the newest
+	// can be used; it voids the one before.
+	AddDownload(ctx context.Context, d *Download, newest int) error
+	// TakeLink counts a link that is made for an enrollment of an organisation, of which so many may be made in an hour. wait is how
+	// long it is until there may be one, zero if there may be now.
+	TakeLink(ctx context.Context, org auth.OrgID, perHour int) (wait time.Duration, err error)
 	// Download reads a link by the hash of its secret; NotFound if there is none (any more).
 	Download(ctx context.Context, hash [32]byte) (*Download, error)
 	// UseDownload removes a link, as it was read; Conflict if somebody else did first, or the key was destroyed.
@@ -203,12 +223,15 @@ func (r *Registrar) escrowed(ctx context.Context, caller auth.Caller, id ID) (*E
 	return e, nil
 }
 
+// ErrNoKeyKept is in the chain of the refusal of what would need a private key that is kept, for doors that have a word for it.
+var ErrNoKeyKept = errors.New("ra: no private key is kept")
+
 // noKey says that there is none.
 func noKey(e *Enrollment) error {
 	if !e.KeyDestroyed.IsZero() {
-		return problem.New(problem.Conflict, "the private key of enrollment %d was destroyed at %s", e.ID, e.KeyDestroyed.Format(time.RFC3339))
+		return problem.Wrap(ErrNoKeyKept, problem.Conflict, "the private key of enrollment %d was destroyed at %s", e.ID, e.KeyDestroyed.Format(time.RFC3339))
 	}
-	return problem.New(problem.Conflict, "no private key is kept for enrollment %d; it is with whoever made the CSR", e.ID)
+	return problem.Wrap(ErrNoKeyKept, problem.Conflict, "no private key is kept for enrollment %d; it is with whoever made the CSR", e.ID)
 }
 
 // KeyOf says what is kept of an enrollment's private key: nothing secret. For those who may download it.

@@ -43,7 +43,7 @@ func (r *Registrar) keyFor(ctx context.Context, caller auth.Caller, profile *pol
 	old := req.follows
 	switch {
 	case req.Key != "":
-		req.made, err = r.makeKey(ctx, profile, req, caller.Principal)
+		req.made, err = r.makeKey(ctx, caller, profile, req)
 		return KeyMade.String(), err
 	case old == nil || old.KeyStored.IsZero() || !profile.ServerKeys() || r.keysKept() != nil:
 		return "", nil

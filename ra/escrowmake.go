@@ -12,44 +12,16 @@ import (
 	"crypto/x509/pkix"
 	"fmt"
 	"net/netip"
-	"time"
 
+	"github.com/gatehouse-ca/gatehouse/auth"
 	"github.com/gatehouse-ca/gatehouse/identifier"
 	"github.com/gatehouse-ca/gatehouse/policy"
 	"github.com/gatehouse-ca/gatehouse/problem"
 	"github.com/gatehouse-ca/gatehouse/seal"
 )
 
-// keyWork lets so many keys be made at once and no more: an RSA key takes a processor for seconds.
-type keyWork struct {
-	slots chan struct{}
-	wait  time.Duration
-}
-
-func newKeyWork(atOnce int, wait time.Duration) *keyWork {
-	return &keyWork{make(chan struct{}, atOnce), wait}
-}
-
-var errKeysBusy = problem.New(problem.Unavailable, "too many private keys are being made now; try again").After(10 * time.Second)
-
-// do runs f when there is a slot; Unavailable if there is none in time. f is not cut short.
-func (w *keyWork) do(ctx context.Context, f func() error) error {
-	ctx, cancel := context.WithTimeout(ctx, w.wait)
-	defer cancel()
-	if ctx.Err() != nil {
-		return errKeysBusy
-	}
-	select {
-	case w.slots <- struct{}{}:
-	case <-ctx.Done():
-		return errKeysBusy
-	}
-	defer func() { <-w.slots }()
-	return f()
-}
-
 // makeKey makes the key and the CSR of a request that asks for it, and seals the key. What is cheap to refuse is refused first.
-func (r *Registrar) makeKey(ctx context.Context, profile *policy.Profile, req *Request, by string) (*StoredKey, error) {
+func (r *Registrar) makeKey(ctx context.Context, caller auth.Caller, profile *policy.Profile, req *Request) (*StoredKey, error) {
 	switch {
 	case len(req.CSR) > 0:
 		return nil, problem.New(problem.Malformed, "there is a CSR, and a key is to be made; do one of the two")
@@ -66,7 +38,7 @@ func (r *Registrar) makeKey(ctx context.Context, profile *policy.Profile, req *R
 		return nil, err
 	}
 	var key crypto.Signer
-	err := r.keyWork.do(ctx, func() (err error) {
+	err := r.keyWork.do(ctx, caller.Org, func() (err error) {
 		if key, err = newKey(req.Key); err != nil {
 			return err
 		}
@@ -76,7 +48,7 @@ func (r *Registrar) makeKey(ctx context.Context, profile *policy.Profile, req *R
 	if err != nil {
 		return nil, err
 	}
-	return r.sealKey(ctx, key, StoredKey{Origin: KeyMade, By: by, Type: req.Key})
+	return r.sealKey(ctx, key, StoredKey{Origin: KeyMade, By: caller.Principal, Type: req.Key})
 }
 
 // sealKey makes a key one that can be kept.

@@ -3,6 +3,7 @@ package ra
 import (
 	"cmp"
 	"context"
+	"slices"
 	"time"
 
 	"github.com/gatehouse-ca/gatehouse/auth"
@@ -12,7 +13,8 @@ import (
 
 // A certificate that somebody else has issued becomes an enrollment like those of our own: it is listed and found, its end is
 // known, its bytes can be collected. Nothing here answers for it: it has no issuer of ours, so there is no CRL, no renewal
-// information and no revocation of it, and it counts towards no quota, which bounds what is issued under a profile.
+// information and no revocation of it, and it counts towards no quota, which bounds what is issued under a profile: imports
+// have bounds of their own.
 //
 // One certificate is one enrollment of an organisation, however often and by how many it is imported at once; two
 // organisations that import the same certificate know nothing of each other.
@@ -60,6 +62,8 @@ type ImportResult struct {
 // or there already is in store and journal on return. A certificate of one of our own issuers is there already for the
 // organisation it was issued to, and refused for every other.
 //
+// What an organisation may have of imports is bounded ([Config.ImportBounds]); a certificate beyond that is RateLimited.
+//
 // An error means that nothing was looked at: TooLarge for more than MaxImports items, Unauthorized for a caller of another
 // kind. A store or journal that fails is the result, Unavailable, of every item that it leaves open; saying it again does no
 // harm.
@@ -73,7 +77,7 @@ func (r *Registrar) Import(ctx context.Context, caller auth.Caller, door Door, i
 		return nil, problem.New(problem.Unavailable, "nothing can be imported where there is no journal")
 	}
 	results := make([]ImportResult, len(items))
-	batch := importing{r: r, caller: caller, door: door}
+	list := make([]*imported, 0, len(items))
 	for i, item := range items {
 		one, err := r.readImport(caller, item)
 		if err != nil {
@@ -81,6 +85,12 @@ func (r *Registrar) Import(ctx context.Context, caller auth.Caller, door Door, i
 			continue
 		}
 		one.result = &results[i]
+		list = append(list, one)
+	}
+	// What is recorded together is of one organisation.
+	slices.SortStableFunc(list, func(a, b *imported) int { return cmp.Compare(a.org, b.org) })
+	batch := importing{r: r, caller: caller, door: door}
+	for _, one := range list {
 		if !batch.fits(one) {
 			batch.finish(ctx)
 		}
@@ -148,6 +158,9 @@ type importing struct {
 
 // fits reports whether one more stays within a batch's bounds.
 func (b *importing) fits(one *imported) bool {
+	if len(b.list) > 0 && b.list[0].org != one.org {
+		return false
+	}
 	return len(b.list) < importBatch && b.names+len(one.names) <= importBatchNames && b.octets+one.octets <= importBatchOctets
 }
 
@@ -171,12 +184,16 @@ func (b *importing) finish(ctx context.Context) {
 	b.list, b.names, b.octets = nil, 0, 0
 }
 
-// record sorts the batch by what there is already, and records the rest. Whoever else imports the same at this moment is seen
-// in the next round.
+// record sorts the batch by what there is already and what is too much, and records the rest. Whoever else imports the same, or for the same
+// organisation, at this moment is seen in the next round.
 func (b *importing) record(ctx context.Context) error {
+	bounds := b.r.ImportBounds(b.list[0].org)
 	for try := 1; ; try++ {
 		fresh, err := b.sort(ctx)
 		if err != nil {
+			return err
+		}
+		if fresh, err = b.within(ctx, bounds, fresh); err != nil {
 			return err
 		}
 		list, err := b.enroll(ctx, fresh)
@@ -184,8 +201,8 @@ func (b *importing) record(ctx context.Context) error {
 			return err
 		}
 		noted := b.r.Now().UTC().Truncate(time.Millisecond)
-		err = b.r.Store.RecordImports(ctx, list, noted)
-		if problem.Is(err, problem.Conflict) && try < moveTries {
+		err = b.r.Store.RecordImports(ctx, list, noted, bounds)
+		if (problem.Is(err, problem.Conflict) || problem.Is(err, problem.RateLimited)) && try < moveTries {
 			continue
 		} else if err != nil {
 			return err
@@ -241,6 +258,30 @@ func (b *importing) sort(ctx context.Context) (fresh []*imported, err error) {
 	return fresh, nil
 }
 
+// within gives their refusals to those for which the bounds leave no room, and the others back.
+func (b *importing) within(ctx context.Context, bounds ImportBounds, fresh []*imported) ([]*imported, error) {
+	if bounds.IsZero() || len(fresh) == 0 {
+		return fresh, nil
+	}
+	list := make([]*Import, len(fresh))
+	for i, one := range fresh {
+		list[i] = &Import{Issuers: one.issuers}
+	}
+	use, err := b.r.Store.ImportUse(ctx, fresh[0].org, list)
+	if err != nil {
+		return nil, err
+	}
+	var fits []*imported
+	for i, err := range bounds.Check(use, list) {
+		if err == nil {
+			fits = append(fits, fresh[i])
+			continue
+		}
+		fresh[i].result.Err = err
+	}
+	return fits, nil
+}
+
 // errNotOurs is for a certificate of one of our issuers, whether another organisation has it or nobody.
 var errNotOurs = problem.New(problem.Conflict, "certificate: it has the signature of an issuer of this gateway, and was not issued to this organisation; it cannot be imported")
 
@@ -280,13 +321,17 @@ func (i *imported) noted(e *Enrollment) *Enrollment {
 
 // twice gives those that stand in the batch more than once the enrollment of the first.
 func (b *importing) twice() {
-	first := map[ImportKey]*Enrollment{}
+	first, refused := map[ImportKey]*Enrollment{}, map[ImportKey]error{}
 	for _, one := range b.list {
 		switch {
+		case one.result.Err != nil:
+			refused[one.key()] = one.result.Err
 		case one.result.Enrollment != nil:
 			first[one.key()] = one.result.Enrollment
-		case one.result.Err == nil:
+		case one.result.Err == nil && first[one.key()] != nil:
 			*one.result = ImportResult{Enrollment: first[one.key()], Ignored: one.ignored}
+		case one.result.Err == nil:
+			one.result.Err = refused[one.key()]
 		}
 	}
 }

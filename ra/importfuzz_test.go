@@ -65,7 +65,7 @@ func (*importsOnly) NextEnrollment(context.Context) (ra.ID, error) { return 1, n
 func (*importsOnly) Imports(_ context.Context, keys []ra.ImportKey) ([]ra.ImportFound, error) {
 	return make([]ra.ImportFound, len(keys)), nil
 }
-func (s *importsOnly) RecordImports(_ context.Context, list []*ra.Import, _ time.Time) error {
+func (s *importsOnly) RecordImports(_ context.Context, list []*ra.Import, _ time.Time, _ ra.ImportBounds) error {
 	if len(list) > 0 {
 		s.made = list[0].Enrollment
 	}

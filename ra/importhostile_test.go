@@ -128,7 +128,7 @@ func TestImportOfWhatWasForgotten(t *testing.T) {
 	w := newWorld(t)
 	e := w.issue(alice, "www.example.com")
 	der := w.certificate(e.Serial).DER
-	must(t, w.Remove(t.Context(), ida, e.ID))
+	must(t, w.Remove(t.Context(), operator, e.ID))
 	w.clock.set(e.NotAfter.Add(ra.RemovedRetention + time.Second))
 	must(t, w.ForgetRemoved(t.Context()))
 	_, err := w.db.Certificate(t.Context(), "main", e.Serial)

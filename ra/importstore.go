@@ -46,10 +46,13 @@ type ImportNote struct {
 type ImportStore interface {
 	// Imports reads what there is of certificates: a result for each key.
 	Imports(ctx context.Context, keys []ImportKey) ([]ImportFound, error)
-	// RecordImports records new enrollments with their certificates, at most importBatch, and notes that a journal may lack them,
-	// in one commit. Conflict if somebody else imports one of the certificates, or has one of the numbers; then the next numbers
-	// are others. On return each enrollment carries its version.
-	RecordImports(ctx context.Context, list []*Import, noted time.Time) error
+	// ImportUse counts what an organisation has that was imported, for some that are to be.
+	ImportUse(ctx context.Context, org auth.OrgID, list []*Import) (ImportUse, error)
+	// RecordImports records new enrollments with their certificates, at most importBatch, all of one organisation, and notes that a
+	// journal may lack them, in one commit. Conflict if somebody else imports one of the certificates, or has one of the numbers; then
+	// the next numbers are others. RateLimited if one of them is beyond the bounds by now, however many count at the same time. On
+	// return each enrollment carries its version.
+	RecordImports(ctx context.Context, list []*Import, noted time.Time, bounds ImportBounds) error
 	// ImportedCertificate reads what an enrollment was imported with; NotFound if it was not.
 	ImportedCertificate(ctx context.Context, id ID) (certificate []byte, issuers [][]byte, err error)
 	// UnjournaledImports lists imports noted at or before a time, all with the zero time, the oldest first, at most limit.

@@ -83,9 +83,18 @@ func TestSearchStaysInTheOrganisation(t *testing.T) {
 		{"foreign requester", eve, ra.Query{Requester: "acme:alice"}, nil},
 		{"operator", operator, ra.Query{}, []ra.ID{own.ID, other.ID, foreign.ID}},
 		{"operator in one", operator, ra.Query{Org: 2, Name: "a.example.com"}, []ra.ID{foreign.ID}},
+		{"common name", alice, ra.Query{CommonName: "A.Example.com"}, []ra.ID{own.ID}},
+		{"serial", alice, ra.Query{Serial: own.Serial}, []ra.ID{own.ID}},
+		{"serial and another name", alice, ra.Query{Serial: own.Serial, Name: "b.example.com"}, nil},
+		{"serial of another organisation", alice, ra.Query{Serial: foreign.Serial}, nil},
+		{"serial of an organisation that is not asked for", operator, ra.Query{Org: 1, Serial: foreign.Serial}, nil},
+		{"serial on the second page", alice, ra.Query{Serial: own.Serial, Offset: 1}, nil},
 	} {
 		tt.q.Limit = 10
 		found, err := w.Search(t.Context(), tt.caller, tt.q)
+		if tt.q.Serial != "" && tt.q.Offset == 0 && found.Total != int64(len(tt.want)) {
+			t.Errorf("%s: %d in all", tt.name, found.Total)
+		}
 		if err != nil || found.Total < int64(len(tt.want)) || len(found.Enrollments) != len(tt.want) {
 			t.Errorf("%s: %+v, %v", tt.name, found, err)
 			continue
@@ -123,6 +132,12 @@ func TestSearchRefuses(t *testing.T) {
 		{"negative offset", alice, ra.Query{Limit: 1, Offset: -1}, problem.Malformed},
 		{"negative after", alice, ra.Query{Limit: 1, After: -1}, problem.Malformed},
 		{"after and offset", alice, ra.Query{Limit: 1, After: 1, Offset: 1}, problem.Malformed},
+		{"one organisation and several", operator, ra.Query{Limit: 1, Org: 1, Orgs: []auth.OrgID{2}}, problem.Malformed},
+		{"several, one of them another's", alice, ra.Query{Limit: 1, Orgs: []auth.OrgID{1, 2}}, problem.Unauthorized},
+		{"too many organisations", operator, ra.Query{Limit: 1, Orgs: make([]auth.OrgID, ra.MaxOrgs+1)}, problem.Malformed},
+		{"after in several", operator, ra.Query{Limit: 1, After: 1, Orgs: []auth.OrgID{1, 2}}, problem.Malformed},
+		{"a condition over all organisations", operator, ra.Query{Limit: 1, Where: make([]ra.Condition, 1)}, problem.Malformed},
+		{"a serial over all organisations", operator, ra.Query{Limit: 1, Serial: "01"}, problem.Malformed},
 		{"after and a filter", alice, ra.Query{Limit: 1, After: 1, Profile: "tls"}, problem.Malformed},
 		{"a filter over all organisations", operator, ra.Query{Limit: 1, Name: "a.example.com"}, problem.Malformed},
 		{"a bound over all organisations", operator, ra.Query{Limit: 1, NotAfterTo: start}, problem.Malformed},
@@ -180,6 +195,12 @@ func TestMatches(t *testing.T) {
 			Org: 1, Status: ra.StatusIssued, Profile: "tls", Requester: "acme:alice", Name: "www.example.com", Suffix: "com",
 			NotAfterFrom: end, NotAfterTo: end.Add(1),
 		}, true},
+		{"several organisations", ra.Query{Orgs: []auth.OrgID{3, 1}}, true},
+		{"several others", ra.Query{Orgs: []auth.OrgID{3, 2}}, false},
+		{"none", ra.Query{Orgs: []auth.OrgID{}}, false},
+		{"common name", ra.Query{CommonName: "WWW.example.com"}, true}, // the first name, as it has no CN
+		{"another common name", ra.Query{CommonName: "mail.example.net"}, false},
+		{"serial", ra.Query{Serial: "01"}, false},
 		{"all but one", ra.Query{
 			Org: 1, Status: ra.StatusIssued, Profile: "tls", Requester: "acme:bob", Name: "www.example.com", Suffix: "com",
 		}, false},
@@ -208,6 +229,9 @@ func TestSimpleAndUnfiltered(t *testing.T) {
 		{"both bounds", ra.Query{NotAfterFrom: start, NotAfterTo: start}, true, false},
 		{"name and suffix", ra.Query{Name: "a", Suffix: "b"}, false, false},
 		{"profile and requester", ra.Query{Profile: "a", Requester: "b"}, false, false},
+		{"several organisations", ra.Query{Orgs: []auth.OrgID{1, 2}}, true, true},
+		{"a common name", ra.Query{CommonName: "a"}, false, false}, // which the index of names alone does not tell
+		{"a condition", ra.Query{Where: make([]ra.Condition, 1)}, false, false},
 	} {
 		if tt.q.Simple() != tt.simple || tt.q.Unfiltered() != tt.unfiltered {
 			t.Errorf("%s: simple %t, unfiltered %t", tt.name, tt.q.Simple(), tt.q.Unfiltered())

@@ -42,11 +42,15 @@ type Config struct {
 	// May is nil for a caller who may do something to objects of an organisation; NotFound for one who may not know of them
 	// (auth.Directory.May). Nil: who sees an organisation by itself may do all but approve and operate there.
 	May func(caller auth.Caller, a auth.Action, org auth.OrgID) error
+	// Below are the numbers of an organisation and of all below it (auth.Directory.Below). Nil: there are none below any.
+	Below func(org auth.OrgID) []auth.OrgID
 	// MayDecide is nil for a caller who may approve and decline an organisation's requests in a role; NotFound for one who may
 	// not know of them. Nil: the operator alone may.
 	MayDecide func(caller auth.Caller, role policy.ApproverRole, org auth.OrgID) error
 	// WaitingBounds gives how many requests of an organisation may wait for people. Nil: any number.
 	WaitingBounds func(org auth.OrgID) WaitingBounds
+	// ImportBounds gives how much an organisation may have that was imported. Nil: any amount.
+	ImportBounds func(org auth.OrgID) ImportBounds
 	// Validation is how requests by doors other than ACME are validated one by one.
 	Validation RequestValidation
 	// Journal takes decisions about requests, durable on return. Nil: there are none, and every profile that demands approvals
@@ -84,15 +88,21 @@ func New(c Config) *Registrar {
 	if c.May == nil {
 		c.May = seesAndMay
 	}
+	if c.Below == nil {
+		c.Below = func(org auth.OrgID) []auth.OrgID { return []auth.OrgID{org} }
+	}
 	if c.WaitingBounds == nil {
 		c.WaitingBounds = func(auth.OrgID) WaitingBounds { return WaitingBounds{} }
+	}
+	if c.ImportBounds == nil {
+		c.ImportBounds = func(auth.OrgID) ImportBounds { return ImportBounds{} }
 	}
 	if c.MayDecide == nil {
 		c.MayDecide = operatorDecides
 	}
 	c.Escrow = c.Escrow.withDefaults()
 	c.Validation = c.Validation.withDefaults()
-	return &Registrar{Config: c, checks: newChecks(c.Validation.MaxChecks), keyWork: newKeyWork(c.Escrow.AtOnce, c.Escrow.Wait)}
+	return &Registrar{Config: c, checks: newChecks(c.Validation.MaxChecks), keyWork: newKeyWork(c.Escrow.AtOnce, c.Escrow.Waiting, c.Escrow.Wait)}
 }
 
 // Profile finds a profile by name.

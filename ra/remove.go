@@ -9,8 +9,8 @@ import (
 	"github.com/gatehouse-ca/gatehouse/problem"
 )
 
-// RemovedRetention is how long a removed enrollment is kept beyond its certificate's end; of one without a certificate, beyond its
-// removal.
+// RemovedRetention is how long a removed enrollment is kept beyond its certificate's end; of one without a certificate, and of what was
+// imported, whose end may be in the year 9999 and which is nobody's to answer for here, beyond its removal.
 const RemovedRetention = 30 * 24 * time.Hour
 
 // Remove takes an enrollment out of every list, count and search, and destroys the private key that is kept of it. What waits or
@@ -19,7 +19,7 @@ const RemovedRetention = 30 * 24 * time.Hour
 // and journal on return. Saying so again says it to the journal again.
 //
 // Errors: NotFound for an enrollment that the caller may not know of, or that somebody else removed; Unauthorized for one who
-// may not ask for certificates there; Unavailable if store or journal cannot serve.
+// neither asked for it nor looks after others' ([auth.ManageEnrollments]); Unavailable if store or journal cannot serve.
 func (r *Registrar) Remove(ctx context.Context, caller auth.Caller, id ID) error {
 	if r.Journal == nil || caller.Principal == "" {
 		return problem.New(problem.Unauthorized, "nobody can remove anything here")
@@ -33,6 +33,9 @@ func (r *Registrar) Remove(ctx context.Context, caller auth.Caller, id ID) error
 			return r.journalRemoval(ctx, e)
 		}
 		if err := r.mayEdit(caller, e, absent(id)); err != nil {
+			return err
+		}
+		if err := r.mayManage(caller, e); err != nil {
 			return err
 		}
 		now := r.Now().UTC().Truncate(time.Second)
@@ -87,7 +90,7 @@ func (e *Enrollment) RemovedUntil() time.Time {
 	switch {
 	case e.Removed.IsZero():
 		return time.Time{}
-	case e.Phase == Issued || e.Phase == Revoked:
+	case (e.Phase == Issued || e.Phase == Revoked) && !e.Imported:
 		return e.NotAfter.Add(RemovedRetention)
 	default:
 		return e.Removed.Add(RemovedRetention)

@@ -58,6 +58,7 @@ func TestRemove(t *testing.T) {
 	wantKind(t, w.Remove(ctx, evan, e.ID), problem.NotFound)
 	wantKind(t, w.Remove(ctx, ann, e.ID), problem.Unauthorized)
 	wantKind(t, w.Remove(ctx, audra, e.ID), problem.Unauthorized)
+	wantKind(t, w.Remove(ctx, una, e.ID), problem.Unauthorized) // a colleague
 	wantKind(t, w.Remove(ctx, bob, acme.ID), problem.Unauthorized)
 	wantKind(t, w.Remove(ctx, rob, 999), problem.NotFound)
 	must(t, w.Remove(ctx, rob, e.ID))

@@ -94,7 +94,7 @@ func TestEveryMethodIsDenied(t *testing.T) {
 		"Replace": {byAsker, func(c auth.Caller) error {
 			return one(w.Replace(ctx, c, ra.ReplaceRequest{Door: ra.DoorConsole, ID: w.issued.ID, CSR: csr, Names: name}))
 		}},
-		"Remove":      {byAsker, func(c auth.Caller) error { return w.Remove(ctx, c, w.issued.ID) }},
+		"Remove":      {byKeeper, func(c auth.Caller) error { return w.Remove(ctx, c, w.issued.ID) }},
 		"Update":      {byAsker, func(c auth.Caller) error { return one(w.Update(ctx, c, w.issued.ID, ra.Changes{Comments: &comment})) }},
 		"Locate":      {byAsker, func(c auth.Caller) error { return one(w.Locate(ctx, c, w.issued.ID, ra.Location{Name: "there"})) }},
 		"Unlocate":    {byAsker, func(c auth.Caller) error { return w.Unlocate(ctx, c, w.issued.ID, w.location.ID) }},
@@ -192,24 +192,44 @@ func TestEveryDomainMethodIsDenied(t *testing.T) {
 	w.confirms(w.asked(domain, "below", "admin@example.com")[0])
 	_, err := w.ValidateByEmail(ctx, operator, domain, []string{"admin@example.com"})
 	must(t, err)
-	_, err = w.Delegate(ctx, operator, domain, "far")
+	delegated, err := w.Delegate(ctx, operator, domain, "far")
 	must(t, err)
+	number := delegated.Number
 	one := func(_ any, err error) error { return err }
 	const byOwner, byLooker, byBelow, byBelowLooker = 1, 2, 4, 8
 	calls := map[string]struct {
 		may  int
 		call func(c auth.Caller) error
 	}{
-		"Add":            {byOwner, func(c auth.Caller) error { return one(w.Domains.Add(ctx, c, "example.org", "below")) }},
-		"Remove":         {byOwner, func(c auth.Caller) error { return one(w.Domains.Remove(ctx, c, domain)) }},
-		"Delegate":       {byOwner | byBelow, func(c auth.Caller) error { return one(w.Delegate(ctx, c, domain, "far")) }},
-		"Approve":        {byOwner, func(c auth.Caller) error { return one(w.Domains.Approve(ctx, c, domain, "far")) }},
-		"Reject":         {byOwner, func(c auth.Caller) error { return one(w.Reject(ctx, c, domain, "far")) }},
-		"Get":            {byOwner | byLooker | byBelow | byBelowLooker, func(c auth.Caller) error { return one(w.Domains.Get(ctx, c, domain)) }},
-		"List":           {byOwner | byLooker, func(c auth.Caller) error { return one(w.List(ctx, c, "below", "", 10)) }},
-		"Validate":       {byOwner, func(c auth.Caller) error { return one(w.Domains.Validate(ctx, c, domain, dcv.DNSTXT)) }},
-		"Check":          {byOwner, func(c auth.Caller) error { return one(w.Check(ctx, c, domain)) }},
-		"EmailAddresses": {byOwner, func(c auth.Caller) error { return one(w.EmailAddresses(ctx, c, domain)) }},
+		"Add":      {byOwner, func(c auth.Caller) error { return one(w.Domains.Add(ctx, c, "example.org", "below")) }},
+		"Remove":   {byOwner, func(c auth.Caller) error { return one(w.Domains.Remove(ctx, c, domain)) }},
+		"Delegate": {byOwner | byBelow, func(c auth.Caller) error { return one(w.Delegate(ctx, c, domain, "far")) }},
+		"Approve":  {byOwner, func(c auth.Caller) error { return one(w.Domains.Approve(ctx, c, domain, "far")) }},
+		"Reject":   {byOwner, func(c auth.Caller) error { return one(w.Reject(ctx, c, domain, "far")) }},
+		"Get":      {byOwner | byLooker | byBelow | byBelowLooker, func(c auth.Caller) error { return one(w.Domains.Get(ctx, c, domain)) }},
+		"List":     {byOwner | byLooker, func(c auth.Caller) error { return one(w.List(ctx, c, "below", "", 10)) }},
+		"Search": {byOwner | byLooker, func(c auth.Caller) error {
+			return one(w.Domains.Search(ctx, c, ra.DomainQuery{Org: 3, Limit: 10}))
+		}},
+		"GetNumbered": {byOwner | byLooker | byBelow | byBelowLooker, func(c auth.Caller) error { return one(w.GetNumbered(ctx, c, number)) }},
+		"Create": {byOwner, func(c auth.Caller) error {
+			return one(w.Create(ctx, c, ra.NewDomain{Name: "example.org", Grants: []ra.NewGrant{{Org: 3}}}))
+		}},
+		"Suspend":          {byOwner, func(c auth.Caller) error { return one(w.Suspend(ctx, c, domain)) }},
+		"Activate":         {byOwner, func(c auth.Caller) error { return one(w.Activate(ctx, c, domain)) }},
+		"DelegateFor":      {byOwner | byBelow, func(c auth.Caller) error { return one(w.DelegateFor(ctx, c, domain, "far", nil)) }},
+		"Refuse":           {byOwner, func(c auth.Caller) error { return one(w.Refuse(ctx, c, domain, "far")) }},
+		"Grant":            {byOwner | byBelow, func(c auth.Caller) error { return one(w.Grant(ctx, c, domain, 4)) }},
+		"GrantAll":         {byOwner | byBelow, func(c auth.Caller) error { return w.GrantAll(ctx, c, []ra.DomainNumber{number}, 4) }},
+		"Ungrant":          {byOwner | byBelow, func(c auth.Caller) error { return one(w.Ungrant(ctx, c, domain, 4)) }},
+		"Validate":         {byOwner, func(c auth.Caller) error { return one(w.Domains.Validate(ctx, c, domain, dcv.DNSTXT)) }},
+		"Check":            {byOwner, func(c auth.Caller) error { return one(w.Check(ctx, c, domain)) }},
+		"Begin":            {byOwner, func(c auth.Caller) error { return one(w.Begin(ctx, c, domain, dcv.DNSTXT, "")) }},
+		"Submit":           {byOwner, func(c auth.Caller) error { return one(w.Domains.Submit(ctx, c, domain, dcv.DNSTXT, true)) }},
+		"Recheck":          {byOwner, func(c auth.Caller) error { return one(w.Recheck(ctx, c, domain)) }},
+		"CancelValidation": {byOwner, func(c auth.Caller) error { return one(w.CancelValidation(ctx, c, domain)) }},
+		"Invalidate":       {byOwner, func(c auth.Caller) error { return one(w.Invalidate(ctx, c, domain)) }},
+		"EmailAddresses":   {byOwner, func(c auth.Caller) error { return one(w.EmailAddresses(ctx, c, domain)) }},
 		"ValidateByEmail": {byOwner, func(c auth.Caller) error {
 			return one(w.ValidateByEmail(ctx, c, domain, []string{"admin@example.com"}))
 		}},

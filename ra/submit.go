@@ -217,6 +217,11 @@ func (r *Registrar) issue(ctx context.Context, caller auth.Caller, req Request, 
 			if err := r.checkQuota(ctx, caller.Org, profile, d.Names); err != nil {
 				return 0, nil, err
 			}
+			if req.follows == nil { // otherwise the commit demands that it is as it was read, not revoked
+				if err := r.checkReplaced(ctx, req.Replaces, req.CSR); err != nil {
+					return 0, nil, err
+				}
+			}
 			id, err := r.Store.NextEnrollment(ctx)
 			if err != nil {
 				return 0, nil, err

@@ -137,7 +137,9 @@ func (r *Registrar) reissue(ctx context.Context, e *Enrollment) error {
 	_, err = r.Authority.Issue(ctx, ca.Request{
 		Profile: profile,
 		Policy:  r.asked(e, csr),
-		Begin:   func(context.Context, *policy.Decision) (int64, ca.Owner, error) { return int64(e.ID), issuance, nil },
+		Begin: func(ctx context.Context, _ *policy.Decision) (int64, ca.Owner, error) {
+			return int64(e.ID), issuance, r.checkReplaced(ctx, e.Replaces, e.CSR)
+		},
 	})
 	*e = *issuance.Enrollment
 	return err

@@ -40,7 +40,8 @@ type Changes struct {
 // store and journal on return.
 //
 // Errors: NotFound for an enrollment that the caller may not know of; Unauthorized for one who may not ask for certificates
-// there; Malformed, naming the member; Conflict if the version is another one by now, or if it is not the time for a change.
+// there, and, of whether it renews itself, for one who neither asked for it nor looks after others' ([auth.ManageEnrollments]);
+// Malformed, naming the member; Conflict if the version is another one by now, or if it is not the time for a change.
 func (r *Registrar) Update(ctx context.Context, caller auth.Caller, id ID, c Changes) (*Enrollment, error) {
 	if err := c.check(); err != nil {
 		return nil, err
@@ -48,6 +49,11 @@ func (r *Registrar) Update(ctx context.Context, caller auth.Caller, id ID, c Cha
 	return r.edit(ctx, caller, id, "updated", func(e *Enrollment) (any, error) {
 		if c.Version != [16]byte{} && c.Version != e.Version {
 			return nil, problem.New(problem.Conflict, "enrollment %d has been changed since it was read; read it again", id)
+		}
+		if c.AutoRenew != nil && *c.AutoRenew != e.AutoRenew {
+			if err := r.mayManage(caller, e); err != nil {
+				return nil, err
+			}
 		}
 		return nil, r.apply(c, e)
 	})
@@ -187,6 +193,20 @@ func (r *Registrar) editable(ctx context.Context, caller auth.Caller, id ID) (*E
 // asked for itself. What was removed is absent.
 func (r *Registrar) mayEdit(caller auth.Caller, e *Enrollment, absent error) error {
 	return r.mayEditAs(caller, auth.Request, e, absent)
+}
+
+// mayManage is nil for the one who asked for an enrollment, while he may still ask for others there, and for those who look after
+// what others asked for: what renews itself is renewed in the requester's name, and what is removed takes the private key along.
+func (r *Registrar) mayManage(caller auth.Caller, e *Enrollment) error {
+	action := auth.ManageEnrollments
+	if caller.Principal != "" && caller.Principal == e.Requester {
+		action = auth.Request
+	}
+	err := r.may(caller, action, e.Org, absent(e.ID))
+	if action == auth.ManageEnrollments && problem.Is(err, problem.Unauthorized) {
+		return problem.New(problem.Unauthorized, "enrollment %d is another principal's, and this takes that one or an administrator of its organisation", e.ID)
+	}
+	return err
 }
 
 func (r *Registrar) mayEditAs(caller auth.Caller, may auth.Action, e *Enrollment, absent error) error {

@@ -17,7 +17,7 @@ func TestUpdate(t *testing.T) {
 	ctx := t.Context()
 	e := w.managed(rob, "tls", "a.example.com")
 	read := e.Version
-	got, err := w.Update(ctx, una, e.ID, ra.Changes{
+	got, err := w.Update(ctx, boss, e.ID, ra.Changes{
 		Version: read, Comments: new("line one\nline two"), ExternalRequesters: new([]string{"ann@example.com", "b.c+d@mail.example.org"}),
 		AutoRenew: &ra.AutoRenew{On: true, Days: 3}, SuspendNotifications: new(true),
 	})
@@ -29,7 +29,7 @@ func TestUpdate(t *testing.T) {
 			t.Errorf("updated to %+v", x)
 		}
 	}
-	if entry := w.lastOf(audit.EnrollmentEdited); entry.Actor != una.Principal || entry.Enrollment != int64(e.ID) || entry.Requester != rob.Principal {
+	if entry := w.lastOf(audit.EnrollmentEdited); entry.Actor != boss.Principal || entry.Enrollment != int64(e.ID) || entry.Requester != rob.Principal {
 		t.Errorf("the journal says %+v", entry)
 	}
 	_, err = w.Update(ctx, rob, e.ID, ra.Changes{Version: read, Comments: new("late")})
@@ -76,6 +76,7 @@ func TestUpdateRefuses(t *testing.T) {
 		"no days":               {rob, e.ID, ra.Changes{AutoRenew: &ra.AutoRenew{On: true}}, problem.Malformed},
 		"days below zero":       {rob, e.ID, ra.Changes{AutoRenew: &ra.AutoRenew{Days: -1}}, problem.Malformed},
 		"days beyond":           {rob, e.ID, ra.Changes{AutoRenew: &ra.AutoRenew{On: true, Days: 366}}, problem.Malformed},
+		"a colleague's renewal": {una, e.ID, ra.Changes{Comments: new("x"), AutoRenew: &ra.AutoRenew{On: true, Days: 5}}, problem.Unauthorized},
 		"a client renews that":  {operator, acme.ID, ra.Changes{AutoRenew: &ra.AutoRenew{On: true, Days: 5}}, problem.Conflict},
 		"an unknown field":      {rob, e.ID, ra.Changes{CustomFields: new([]policy.FieldValue{{Name: "no such", Value: "x"}})}, problem.Malformed},
 		"fields while it waits": {rob, waiting.ID, ra.Changes{CustomFields: new([]policy.FieldValue{})}, problem.Conflict},
@@ -213,7 +214,7 @@ func TestDetailsAreReplayed(t *testing.T) {
 	must(t, err)
 	_, err = w.Locate(ctx, rob, e.ID, ra.Location{Name: "rack", Details: map[string]string{"a": "b"}})
 	must(t, err)
-	_, err = w.Update(ctx, una, e.ID, ra.Changes{Comments: new("second"), ExternalRequesters: new([]string{"a@example.com"}), AutoRenew: &ra.AutoRenew{On: true, Days: 4}})
+	_, err = w.Update(ctx, boss, e.ID, ra.Changes{Comments: new("second"), ExternalRequesters: new([]string{"a@example.com"}), AutoRenew: &ra.AutoRenew{On: true, Days: 4}})
 	must(t, err)
 	_, err = w.MarkRenewed(ctx, una, e.ID, 0)
 	must(t, err)

@@ -46,6 +46,10 @@ const MailSecret Purpose = "mail-secret"
 // SubjectPublicKeyInfo in lower-case hex, which stays the same whatever number the certificate is filed under.
 const PrivateKey Purpose = "private-key"
 
+// DownloadPassword is the password of a file with a private key, chosen when the link to it was made; the object is the SHA-256 of
+// the link's secret in lower-case hex.
+const DownloadPassword Purpose = "download-password"
+
 // MaxSecret is the longest secret that can be sealed, in octets.
 const MaxSecret = 64 << 10
 

@@ -33,20 +33,23 @@ func (r *bindingRecord) binding() *acme.Binding {
 type restrictionRecord struct {
 	Profiles []string `cbor:"1,keyasint,omitempty"`
 	Names    []string `cbor:"2,keyasint,omitempty"`
+
+	ByDomains bool     `cbor:"3,keyasint,omitempty"`
+	Domains   []string `cbor:"4,keyasint,omitempty"`
 }
 
 func toRestriction(r policy.Restriction) *restrictionRecord {
 	if r.IsZero() {
 		return nil
 	}
-	return &restrictionRecord{Profiles: r.Profiles, Names: r.Names}
+	return &restrictionRecord{Profiles: r.Profiles, Names: r.Names, ByDomains: r.ByDomains, Domains: r.Domains}
 }
 
 func (r *restrictionRecord) restriction() policy.Restriction {
 	if r == nil {
 		return policy.Restriction{}
 	}
-	return policy.Restriction{Profiles: r.Profiles, Names: r.Names}
+	return policy.Restriction{Profiles: r.Profiles, Names: r.Names, ByDomains: r.ByDomains, Domains: r.Domains}
 }
 
 // putBound adds to a batch that puts a new account what it is to the external account key that bound it: one of the key's

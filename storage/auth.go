@@ -93,30 +93,35 @@ func (db *DB) orgs(ctx context.Context) ([]*auth.Org, error) {
 	}
 }
 
-// orgNumbers is when numbers of organisations began to be given. A number is at least as many minutes later.
+// orgNumbers is when numbers by the clock began to be given. A number is at least as many minutes later.
 var orgNumbers = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 
-// NextOrg implements auth.Store. The sequence is kept in step with the clock, a number a minute: should the store go back,
-// what it gives next has still not been given before, unless more organisations were made at one time than minutes have passed
-// since. A tenant's number must never become another's.
+// NextOrg implements auth.Store. A tenant's number must never become another's.
 func (db *DB) NextOrg(ctx context.Context) (auth.OrgID, error) {
+	n, err := db.nextByClock(ctx, seqOrganisation, "an organisation")
+	return auth.OrgID(n), err
+}
+
+// nextByClock is the next number of a sequence that is kept in step with the clock, a number a minute: should the store go back,
+// what it gives next has still not been given before, unless more were given at one time than minutes have passed since.
+func (db *DB) nextByClock(ctx context.Context, sequence, what string) (int32, error) {
 	now, err := db.engine.Now(ctx)
 	if err != nil {
 		return 0, unavailable(err)
 	}
 	if minutes := int64(now.Sub(orgNumbers) / time.Minute); minutes > 0 {
-		if err := db.engine.LiftID(ctx, seqOrganisation, minutes); err != nil {
+		if err := db.engine.LiftID(ctx, sequence, minutes); err != nil {
 			return 0, unavailable(err)
 		}
 	}
-	n, err := db.engine.NextID(ctx, seqOrganisation, 1)
+	n, err := db.engine.NextID(ctx, sequence, 1)
 	if err != nil {
 		return 0, unavailable(err)
 	}
 	if n >= 1<<31 {
-		return 0, problem.New(problem.Conflict, "no number below 2^31 is left for an organisation; is the clock right?")
+		return 0, problem.New(problem.Conflict, "no number below 2^31 is left for %s; is the clock right?", what)
 	}
-	return auth.OrgID(n), nil
+	return int32(n), nil
 }
 
 // CreateOrg implements auth.Store.

@@ -46,24 +46,13 @@ func (db *DB) EABKeys(ctx context.Context, org auth.OrgID, cursor string, limit 
 	if err != nil || len(members) == 0 {
 		return nil, "", unavailable(err)
 	}
-	ids, keys := make([]string, len(members)), make([]Key, len(members))
-	for i, m := range members {
-		_, ids[i], _ = memberParts(m)
-		keys[i] = keyEAB(ids[i])
-	}
-	items, err := db.read(ctx, keys...)
+	ids, items, err := db.eabItems(ctx, members)
 	if err != nil {
 		return nil, "", err
 	}
-	list := make([]*auth.EABKey, 0, len(items))
-	for i, it := range items {
-		k, err := decodeEABKey(ids[i], it)
-		if err != nil {
-			return nil, "", err
-		}
-		if k != nil {
-			list = append(list, k)
-		}
+	list, err := decodeEABKeys(ids, items)
+	if err != nil {
+		return nil, "", err
 	}
 	if len(members) < limit {
 		return list, "", nil
@@ -90,17 +79,39 @@ func (db *DB) EABAccounts(ctx context.Context, id string, limit int) ([]string, 
 
 // CreateEABKey implements auth.Store.
 func (db *DB) CreateEABKey(ctx context.Context, k *auth.EABKey) (auth.Note, error) {
-	entry := member(k.Created.Unix(), k.ID)
-	return db.putEABKey(ctx, k, &Batch{
+	b := &Batch{
 		Conditions: []Condition{{Key: keyEAB(k.ID), Want: Absent}},
-		Adds:       []Entry{{Index: indexEABKeys, Member: entry}, {Index: indexOrgEABKeys(k.Org), Member: entry}},
-	})
+		Adds:       []Entry{{Index: indexEABKeys, Member: eabMember(k)}},
+	}
+	if k.Removed.IsZero() { // otherwise a replay brings back what is gone
+		b.Adds = append(b.Adds, Entry{Index: indexOrgEABKeys(k.Org), Member: eabMember(k)})
+	}
+	b.number(k)
+	return db.putEABKey(ctx, k, b)
 }
 
 // UpdateEABKey implements auth.Store.
 func (db *DB) UpdateEABKey(ctx context.Context, k *auth.EABKey) (auth.Note, error) {
 	return db.putEABKey(ctx, k, &Batch{Conditions: []Condition{{Key: keyEAB(k.ID), Want: Equals, Version: k.Version}}})
 }
+
+// NumberEABKey implements auth.Store.
+func (db *DB) NumberEABKey(ctx context.Context, k *auth.EABKey) (auth.Note, error) {
+	b := &Batch{Conditions: []Condition{{Key: keyEAB(k.ID), Want: Equals, Version: k.Version}}}
+	b.number(k)
+	return db.putEABKey(ctx, k, b)
+}
+
+// number claims the number of a key, if it has one.
+func (b *Batch) number(k *auth.EABKey) {
+	if k.Number > 0 {
+		b.Conditions = append(b.Conditions, Condition{Key: keyEABNumber(k.Number), Want: Absent})
+		b.Puts = append(b.Puts, Put{Key: keyEABNumber(k.Number), Value: []byte(k.ID)})
+	}
+}
+
+// eabMember is a key in the lists of keys.
+func eabMember(k *auth.EABKey) []byte { return member(k.Created.Unix(), k.ID) }
 
 func (db *DB) putEABKey(ctx context.Context, k *auth.EABKey, b *Batch) (auth.Note, error) {
 	now, err := db.engine.Now(ctx)
@@ -112,6 +123,9 @@ func (db *DB) putEABKey(ctx context.Context, k *auth.EABKey, b *Batch) (auth.Not
 		return auth.Note{}, err
 	}
 	note := auth.Note{EABKey: k.ID, At: now.UTC().Truncate(time.Millisecond)}
+	if !k.Removed.IsZero() {
+		b.Removes = append(b.Removes, Entry{Index: indexOrgEABKeys(k.Org), Member: eabMember(k)})
+	}
 	b.Puts = append(b.Puts, Put{Key: keyEAB(k.ID), Value: value})
 	b.Adds = append(b.Adds, noteEntry(note))
 	if err := db.commit(ctx, b); err != nil {

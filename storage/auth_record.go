@@ -19,13 +19,35 @@ type orgRecord struct {
 	Edits    int64    `cbor:"9,keyasint,omitempty"`
 	Allow    []string `cbor:"10,keyasint,omitempty"`
 	Deny     []string `cbor:"11,keyasint,omitempty"`
+	Closed   seconds  `cbor:"12,keyasint,omitempty"`
+
+	Details *orgDetailsRecord `cbor:"13,keyasint,omitempty"`
+}
+
+// orgDetailsRecord is what people note of an organisation.
+type orgDetailsRecord struct {
+	AlternativeName string   `cbor:"1,keyasint,omitempty"`
+	Alias           string   `cbor:"2,keyasint,omitempty"`
+	ContactEmails   []string `cbor:"3,keyasint,omitempty"`
+	Address1        string   `cbor:"4,keyasint,omitempty"`
+	Address2        string   `cbor:"5,keyasint,omitempty"`
+	Address3        string   `cbor:"6,keyasint,omitempty"`
+	City            string   `cbor:"7,keyasint,omitempty"`
+	State           string   `cbor:"8,keyasint,omitempty"`
+	PostalCode      string   `cbor:"9,keyasint,omitempty"`
+	Country         string   `cbor:"10,keyasint,omitempty"`
 }
 
 func encodeOrg(o *auth.Org) ([]byte, error) {
+	var details *orgDetailsRecord
+	if !o.Details.Empty() {
+		d := orgDetailsRecord(o.Details)
+		details = &d
+	}
 	return encode(orgRecord{
 		Slug: o.Slug, Name: o.Name, Parent: int32(o.Parent), Limited: o.Profiles != nil, Profiles: o.Profiles, EAB: o.EAB.String(),
 		Disabled: toSeconds(o.Disabled), Created: toSeconds(o.Created), Edits: o.Edits,
-		Allow: o.AllowNames, Deny: o.DenyNames,
+		Allow: o.AllowNames, Deny: o.DenyNames, Closed: toSeconds(o.Closed), Details: details,
 	})
 }
 
@@ -43,7 +65,10 @@ func decodeOrg(id auth.OrgID, it Item) (*auth.Org, error) {
 	}
 	o := &auth.Org{
 		ID: id, Slug: r.Slug, Name: r.Name, Parent: auth.OrgID(r.Parent), EAB: mode, Disabled: r.Disabled.time(), Created: r.Created.time(),
-		Edits: r.Edits, Version: it.Version, AllowNames: r.Allow, DenyNames: r.Deny,
+		Edits: r.Edits, Version: it.Version, AllowNames: r.Allow, DenyNames: r.Deny, Closed: r.Closed.time(),
+	}
+	if r.Details != nil {
+		o.Details = auth.OrgDetails(*r.Details)
 	}
 	if r.Limited {
 		o.Profiles = append([]string{}, r.Profiles...)
@@ -64,12 +89,18 @@ type eabRecord struct {
 	Account  string   `cbor:"9,keyasint,omitempty"`
 	Sealed   []byte   `cbor:"10,keyasint"`
 	Edits    int64    `cbor:"11,keyasint,omitempty"`
+
+	Number    int32    `cbor:"12,keyasint,omitempty"`
+	ByDomains bool     `cbor:"13,keyasint,omitempty"`
+	Domains   []string `cbor:"14,keyasint,omitempty"`
+	Removed   seconds  `cbor:"15,keyasint,omitempty"`
 }
 
 func encodeEABKey(k *auth.EABKey) ([]byte, error) {
 	return encode(eabRecord{
 		Org: int32(k.Org), Label: k.Label, Profiles: k.Profiles, Names: k.Names, Reusable: k.Reusable, Created: toSeconds(k.Created),
 		Expires: toSeconds(k.Expires), Revoked: toSeconds(k.Revoked), Account: k.Account, Sealed: k.Sealed, Edits: k.Edits,
+		Number: k.Number, ByDomains: k.ByDomains, Domains: k.Domains, Removed: toSeconds(k.Removed),
 	})
 }
 
@@ -84,5 +115,6 @@ func decodeEABKey(id string, it Item) (*auth.EABKey, error) {
 	return &auth.EABKey{
 		ID: id, Org: auth.OrgID(r.Org), Label: r.Label, Profiles: r.Profiles, Names: r.Names, Reusable: r.Reusable, Created: r.Created.time(),
 		Expires: r.Expires.time(), Revoked: r.Revoked.time(), Account: r.Account, Sealed: r.Sealed, Edits: r.Edits, Version: it.Version,
+		Number: r.Number, ByDomains: r.ByDomains, Domains: r.Domains, Removed: r.Removed.time(),
 	}, nil
 }

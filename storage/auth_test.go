@@ -27,6 +27,10 @@ func TestOrganisations(t *testing.T) {
 		hints := db.WatchOrgs(ctx)
 		a := organisation(70000, "a")
 		a.Parent, a.Profiles, a.Disabled, a.Edits, a.EAB = 1, []string{}, now(), 3, auth.EABRequired
+		a.Closed, a.Details = now(), auth.OrgDetails{
+			AlternativeName: "alternative", Alias: "alias", ContactEmails: []string{"ann@example.com", "ben@example.com"}, Address1: "1", Address2: "2",
+			Address3: "3", City: "Town", State: "Land", PostalCode: "12345", Country: "DE",
+		}
 		note, err := db.CreateOrg(ctx, a, none)
 		must(t, err)
 		select {

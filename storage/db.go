@@ -114,7 +114,10 @@ func Open(ctx context.Context, c Config) (*DB, error) {
 		return nil, fmt.Errorf("%w: it is %s, and %s was expected", ErrForeign, m.Deployment, c.Deployment)
 	}
 	db.deployment, db.restored = m.Deployment, m.Restored
-	return db, db.liftNumbers(ctx)
+	if err := db.liftNumbers(ctx); err != nil {
+		return db, err
+	}
+	return db, db.listCommonNames(ctx)
 }
 
 // Deployment is the id of the deployment that the store belongs to. It stays the same for as long as the store, and every

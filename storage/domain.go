@@ -55,10 +55,7 @@ func (db *DB) domainsNamed(ctx context.Context, index string, members [][]byte, 
 
 // ListDomains implements ra.DomainStore.
 func (db *DB) ListDomains(ctx context.Context, org auth.OrgID, after string, limit int) ([]*ra.Domain, error) {
-	index, page := indexDomains, Page{Limit: limit}
-	if org != 0 {
-		index = indexOrgDomains(org)
-	}
+	index, page := domainList(org), Page{Limit: limit}
 	if after != "" {
 		page.After = []byte(after)
 	}
@@ -71,6 +68,9 @@ func (db *DB) ListDomains(ctx context.Context, org auth.OrgID, after string, lim
 
 // PutDomain implements ra.DomainStore.
 func (db *DB) PutDomain(ctx context.Context, next, before *ra.Domain, noted time.Time, mails ...*ra.Mail) error {
+	if before != nil && before.Number != 0 {
+		next.Number = before.Number
+	}
 	value, err := encodeDomain(next)
 	if err != nil {
 		return err
@@ -88,11 +88,12 @@ func (db *DB) PutDomain(ctx context.Context, next, before *ra.Domain, noted time
 	if !noted.IsZero() {
 		b.Adds = append(b.Adds, domainNoteEntry(ra.DomainNote{Name: next.Name, At: noted}))
 	}
+	b.numberDomain(next, before)
 	if err := errors.Join(b.moveEmailLinks(next, before), b.putMails(mails...)); err != nil {
 		return err
 	}
 	if err := db.commit(ctx, b); err != nil {
-		return err
+		return db.domainConflict(ctx, next, err)
 	}
 	next.Version = b.Version
 	return nil

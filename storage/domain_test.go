@@ -21,13 +21,13 @@ func TestDomainRecords(t *testing.T) {
 		ctx, name := t.Context(), names(t, "example.com")[0]
 		at := now()
 		d := &ra.Domain{
-			Name: name, Org: 1, Created: at, Edits: 7,
+			Name: name, Number: 5, Org: 1, Description: "for us", Created: at, Suspended: at, Own: []ra.Privilege{ra.PrivilegeWildcard}, Edits: 7,
 			Delegations: []ra.Delegation{
-				{Org: 3, State: ra.DelegationApproved, Requested: at, Decided: at.Add(time.Second)}, {Org: 4, State: ra.DelegationRejected, Requested: at},
+				{Org: 3, State: ra.DelegationApproved, Requested: at, Decided: at.Add(time.Second), Privileges: []ra.Privilege{ra.PrivilegeDomain, ra.PrivilegeSubdomains}}, {Org: 4, State: ra.DelegationRejected, Requested: at},
 			},
 			Proof: &dcv.Proof{Method: dcv.DNSTXT, Identifier: name, At: at, Seen: "here", Secure: true},
 			Validation: &ra.DomainValidation{
-				Method: dcv.HTTPFile, Publication: dcv.Publication{Place: "a.txt", Value: "value"}, Begun: at, Expires: at.Add(time.Hour), Due: at.Add(time.Minute),
+				Method: dcv.HTTPFile, Publication: dcv.Publication{Place: "a.txt", Value: "value"}, Begun: at, Submitted: at.Add(time.Second), Expires: at.Add(time.Hour), Due: at.Add(time.Minute),
 				Attempts: 2, Failed: &ra.DomainFailure{Kind: problem.DNS, Detail: "nothing", At: at, Record: []byte(`{}`)},
 			},
 			Email: &ra.EmailValidation{
@@ -69,6 +69,14 @@ func TestDomainRecords(t *testing.T) {
 		lists(map[auth.OrgID]int{0: 0, 1: 0, 3: 0})
 		if due, err := db.DueDomains(ctx, at.Add(time.Hour), 10); err != nil || len(due) != 0 {
 			t.Errorf("due are %v, %v", due, err)
+		}
+		if found, err = db.NumberedDomains(ctx, []ra.DomainNumber{4, 5}); err != nil || found[0] != nil || !reflect.DeepEqual(found[1], removed) {
+			t.Errorf("by its number the removed one is %+v, %v", found, err)
+		}
+		other := &ra.Domain{Name: names(t, "example.org")[0], Number: 5, Org: 1, Created: at, Edits: 1}
+		conflicts(t, "a number that is another's", db.PutDomain(ctx, other, nil, time.Time{}))
+		if n, err := db.NextDomain(ctx); err != nil || n != 6 {
+			t.Errorf("the next number is %d, %v", n, err)
 		}
 		if found, err = db.Domains(ctx, names(t, "example.com")); err != nil || !reflect.DeepEqual(found[0], removed) {
 			t.Errorf("the removed one is %+v, %v", found[0], err)

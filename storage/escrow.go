@@ -38,6 +38,7 @@ type downloadRecord struct {
 	Clear      bool   `cbor:"7,keyasint,omitempty"`
 	Created    millis `cbor:"8,keyasint"`
 	Expires    millis `cbor:"9,keyasint"`
+	Sealed     []byte `cbor:"10,keyasint,omitempty"`
 }
 
 // putPrivateKey keeps an enrollment's key in step with what the enrollment says of it, in the commit that says it.
@@ -194,24 +195,6 @@ func (db *DB) KeyJournaled(ctx context.Context, note ra.KeyNote, e *ra.Enrollmen
 	return db.commit(ctx, b)
 }
 
-// AddDownload implements ra.KeyStore.
-func (db *DB) AddDownload(ctx context.Context, d *ra.Download) error {
-	value, err := encode(downloadRecord{
-		Enrollment: int64(d.Enrollment), Org: int32(d.Org), Key: toMillis(d.Key), By: d.By, Format: d.Format, Content: d.Content, Clear: d.Clear,
-		Created: toMillis(d.Created), Expires: toMillis(d.Expires),
-	})
-	if err != nil {
-		return err
-	}
-	key := keyDownload(d.Hash)
-	b := &Batch{Conditions: []Condition{{Key: key, Want: Absent}}, Puts: []Put{{Key: key, Value: value, Expires: d.Expires.Add(time.Second)}}}
-	if err := db.commit(ctx, b); err != nil {
-		return err
-	}
-	d.Version = b.Version
-	return nil
-}
-
 // Download implements ra.KeyStore.
 func (db *DB) Download(ctx context.Context, hash [32]byte) (*ra.Download, error) {
 	items, err := db.read(ctx, keyDownload(hash))
@@ -227,7 +210,7 @@ func (db *DB) Download(ctx context.Context, hash [32]byte) (*ra.Download, error)
 	}
 	return &ra.Download{
 		Offer: ra.Offer{Format: r.Format, Content: r.Content, Clear: r.Clear}, Hash: hash, Enrollment: ra.ID(r.Enrollment), Org: auth.OrgID(r.Org),
-		Key: r.Key.time(), By: r.By, Created: r.Created.time(), Expires: r.Expires.time(), Version: items[0].Version,
+		Key: r.Key.time(), By: r.By, Created: r.Created.time(), Expires: r.Expires.time(), Sealed: r.Sealed, Version: items[0].Version,
 	}, nil
 }
 

@@ -3,10 +3,12 @@ package storage
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"encoding/binary"
 	"errors"
 	"time"
 
+	"github.com/gatehouse-ca/gatehouse/auth"
 	"github.com/gatehouse-ca/gatehouse/ca"
 	"github.com/gatehouse-ca/gatehouse/problem"
 	"github.com/gatehouse-ca/gatehouse/ra"
@@ -25,6 +27,11 @@ type importRecord struct {
 // importedSerial is the entry by which an imported certificate is found by its serial, whose issuer nobody knows.
 func importedSerial(e *ra.Enrollment) Entry {
 	return Entry{Index: indexImportedSerials, Member: append(serialPrefix(e.Serial), idMember(e.ID)...)}
+}
+
+// importedEntry counts an import, until it is forgotten.
+func importedEntry(e *ra.Enrollment) Entry {
+	return Entry{Index: indexOrgImports(e.Org), Member: idMember(e.ID)}
 }
 
 func serialPrefix(serial ca.Serial) []byte { return append([]byte(serial), 0) }
@@ -110,19 +117,39 @@ func importedID(k ra.ImportKey, it Item) (ra.ID, error) {
 }
 
 // RecordImports implements ra.ImportStore.
-func (db *DB) RecordImports(ctx context.Context, list []*ra.Import, noted time.Time) error {
+func (db *DB) RecordImports(ctx context.Context, list []*ra.Import, noted time.Time, bounds ra.ImportBounds) error {
 	if len(list) == 0 {
 		return nil
 	}
-	b := &Batch{}
-	issuers := map[Key]bool{}
-	for _, i := range list {
-		if err := b.putImport(i, issuers); err != nil {
-			return err
+	org := list[0].Enrollment.Org
+	build := func() (*Batch, error) {
+		b := &Batch{}
+		issuers := map[Key]bool{}
+		for _, i := range list {
+			if err := b.putImport(i, issuers); err != nil {
+				return nil, err
+			}
+			b.Adds = append(b.Adds, importNoteEntry(ra.ImportNote{ID: i.Enrollment.ID, At: noted}))
 		}
-		b.Adds = append(b.Adds, importNoteEntry(ra.ImportNote{ID: i.Enrollment.ID, At: noted}))
+		return b, nil
 	}
-	err := db.commit(ctx, b)
+	b, err := build()
+	switch {
+	case err != nil:
+	case bounds.IsZero():
+		err = db.commit(ctx, b)
+	default:
+		b, err = db.commitCounted(ctx, keyImports(org), noted, func() (*Batch, error) {
+			use, err := db.ImportUse(ctx, org, list)
+			if err != nil {
+				return nil, err
+			}
+			if err := errors.Join(bounds.Check(use, list)...); err != nil {
+				return nil, err
+			}
+			return build()
+		})
+	}
 	switch {
 	case problem.Is(err, problem.Conflict):
 		return db.importConflict(ctx, list, err)
@@ -135,6 +162,31 @@ func (db *DB) RecordImports(ctx context.Context, list []*ra.Import, noted time.T
 	return nil
 }
 
+// ImportUse implements ra.ImportStore. Which issuers' certificates are known is asked for those alone that come.
+func (db *DB) ImportUse(ctx context.Context, org auth.OrgID, list []*ra.Import) (use ra.ImportUse, err error) {
+	if use.Certificates, err = db.engine.Count(ctx, indexOrgImports(org), Range{}); err != nil {
+		return use, unavailable(err)
+	}
+	if use.Issuers, err = db.engine.Count(ctx, indexOrgImportIssuers(org), Range{}); err != nil {
+		return use, unavailable(err)
+	}
+	use.Known = map[[sha256.Size]byte]bool{}
+	for _, i := range list {
+		for _, der := range i.Issuers {
+			hash := sha256.Sum256(der)
+			if _, asked := use.Known[hash]; asked {
+				continue
+			}
+			members, err := db.engine.Scan(ctx, indexOrgImportIssuers(org), Prefix(hash[:]), Page{Limit: 1})
+			if err != nil {
+				return use, unavailable(err)
+			}
+			use.Known[hash] = len(members) > 0
+		}
+	}
+	return use, nil
+}
+
 // putImport adds to a batch an enrollment that is new, with what it was imported with. issuers are those that the batch puts.
 func (b *Batch) putImport(i *ra.Import, issuers map[Key]bool) error {
 	e := i.Enrollment
@@ -145,6 +197,7 @@ func (b *Batch) putImport(i *ra.Import, issuers map[Key]bool) error {
 		if !issuers[key] {
 			issuers[key] = true
 			b.Puts = append(b.Puts, Put{Key: key, Value: der})
+			b.Adds = append(b.Adds, Entry{Index: indexOrgImportIssuers(e.Org), Member: hash})
 		}
 	}
 	value, err := encode(record)

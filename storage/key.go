@@ -24,6 +24,8 @@ const (
 
 	seqEnrollment   = "enrollment"
 	seqOrganisation = "organisation"
+	seqDomain       = "domain"
+	seqEABKey       = "eab-key"
 
 	indexIssuers     = "issuers"      // issuer names ever used
 	indexIntents     = "intents"      // time opened, issuer, serial: intents that are open
@@ -39,13 +41,14 @@ const (
 	indexRemoved     = "removed"      // enrollment: those that were removed
 	indexRemovedEnds = "removed-ends" // time of forgetting, enrollment
 
-	indexOrganisations = "organisations" // organisation: those of the store
-	indexEABKeys       = "eab-keys"      // time made, key for external account binding
-	indexPrincipals    = "principals"    // time made, principal
-	indexDomains       = "domains"       // name: domains of organisations
-	indexDomainLooks   = "domain-looks"  // time due, name: domains whose validation is under way
-	indexDomainNotes   = "domain-notes"  // time, name: changes of domains that a journal may lack
-	indexUnjournaled   = "unjournaled"   // time, object: changes that a journal may lack
+	indexOrganisations = "organisations"  // organisation: those of the store
+	indexEABKeys       = "eab-keys"       // time made, key for external account binding
+	indexPrincipals    = "principals"     // time made, principal
+	indexDomains       = "domains"        // name: domains of organisations
+	indexDomainNumbers = "domain-numbers" // number, name: every domain that ever was
+	indexDomainLooks   = "domain-looks"   // time due, name: domains whose validation is under way
+	indexDomainNotes   = "domain-notes"   // time, name: changes of domains that a journal may lack
+	indexUnjournaled   = "unjournaled"    // time, object: changes that a journal may lack
 
 	indexPrivateKeys = "private-keys" // enrollment: those whose private key is kept
 	indexKeyEnds     = "key-ends"     // notAfter, enrollment: the same once there is a certificate
@@ -124,9 +127,21 @@ func keyImportedIssuerHash(hash []byte) Key {
 	return Key("imported-issuer/" + hex.EncodeToString(hash))
 }
 
+// keyImports changes with each import under a bound.
+func keyImports(org auth.OrgID) Key { return Key("imports/" + strconv.Itoa(int(org))) }
+
+// indexOrgImports has the enrollments of an organisation that were imported and are not forgotten.
+func indexOrgImports(org auth.OrgID) string { return "imports/" + strconv.Itoa(int(org)) }
+
+// indexOrgImportIssuers has the hashes of the issuers' certificates that have come with them.
+func indexOrgImportIssuers(org auth.OrgID) string { return "import-issuers/" + strconv.Itoa(int(org)) }
+
 func keyOrg(id auth.OrgID) Key   { return Key("organisation/" + strconv.Itoa(int(id))) }
 func keyOrgSlug(slug string) Key { return Key("organisation-slug/" + slug) }
 func keyEAB(kid string) Key      { return Key("eab/" + kid) }
+
+// keyEABNumber has the key for external account binding with a number.
+func keyEABNumber(n int32) Key { return Key("eab-number/" + strconv.Itoa(int(n))) }
 
 func keyPrincipal(id auth.PrincipalID) Key { return Key("principal/" + strconv.Itoa(int(id))) }
 
@@ -159,10 +174,19 @@ func keyPrivateKey(id ra.ID) Key { return Key("key/" + strconv.FormatInt(int64(i
 // keyDownload is a link's, by the hash of its secret.
 func keyDownload(hash [32]byte) Key { return Key("download/" + hex.EncodeToString(hash[:])) }
 
+// keyLinks has the links that were made for an enrollment's private key and have not expired, oldest first.
+func keyLinks(id ra.ID) Key { return Key("links/" + strconv.FormatInt(int64(id), 10)) }
+
+// keyLinkRate is a counter's, in the space of keyLimit.
+func keyLinkRate(org auth.OrgID) Key { return Key("key-links/" + strconv.Itoa(int(org))) }
+
 func keyEvent(id string) Key { return Key("event/" + id) }
 func keyMail(id string) Key  { return Key("mail/" + id) }
 
 func keyDomain(name identifier.Identifier) Key { return Key("domain/" + name.Value()) }
+
+// keyDomainNumber has the name whose number it is.
+func keyDomainNumber(n ra.DomainNumber) Key { return Key("domain-number/" + n.String()) }
 
 // keyEmailLink says to which domain a link in a mail belongs.
 func keyEmailLink(id string) Key { return Key("email-link/" + id) }
@@ -170,6 +194,7 @@ func keyEmailLink(id string) Key { return Key("email-link/" + id) }
 // indexOrgDomains has the names of domains that an organisation owns, that are delegated to it or that it wants.
 func indexOrgDomains(org auth.OrgID) string { return "domains/" + strconv.Itoa(int(org)) }
 
+// indexOrgEABKeys has those of an organisation that were not removed.
 func indexOrgEABKeys(org auth.OrgID) string { return "eab-keys/" + strconv.Itoa(int(org)) }
 
 // indexEABAccounts has the accounts that were bound by a key.
@@ -182,6 +207,10 @@ func indexOrders(account acme.AccountID) string { return "orders/" + string(acco
 func indexOrg(org auth.OrgID) string            { return "org/" + strconv.Itoa(int(org)) }
 func indexRevoked(issuer string) string         { return "revoked/" + issuer }
 func indexName(org auth.OrgID) string           { return "name/" + strconv.Itoa(int(org)) }
+
+// indexCommonName has CNs in lower case, reversed as the names in indexName, of certificates whose CN is none of their names:
+// some of those that were imported.
+func indexCommonName(org auth.OrgID) string { return "common-name/" + strconv.Itoa(int(org)) }
 
 // indexRemovedName has the names, as indexName has them, of removed enrollments that count towards a quota.
 func indexRemovedName(org auth.OrgID) string { return "removed-name/" + strconv.Itoa(int(org)) }

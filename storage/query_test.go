@@ -2,6 +2,8 @@ package storage_test
 
 import (
 	"context"
+	"crypto/x509"
+	"errors"
 	"fmt"
 	"slices"
 	"testing"
@@ -27,6 +29,12 @@ func inventory(t *testing.T, db *storage.DB) []*ra.Enrollment {
 		e.Profile = []string{"tls", "short"}[n%3%2]
 		e.Requester = fmt.Sprintf("acme:%d", n%5)
 		e.Names = names(t, fmt.Sprintf("h%d.example.com", n%7), fmt.Sprintf("h%d.example.net", n))
+		switch n % 5 {
+		case 0:
+			e.CommonName = e.Names[1].Value()
+		case 1:
+			e.CommonName = fmt.Sprintf("Server %d", n%3) // as of what was imported
+		}
 		in := intent(e)
 		in.NotAfter = now().Add(time.Duration(n-10) * time.Hour)
 		must(t, db.RecordIntent(ctx, in, i))
@@ -50,13 +58,14 @@ func inventory(t *testing.T, db *storage.DB) []*ra.Enrollment {
 
 // TestSearchFindsWhatMatches holds every combination of filters to what reading all records finds.
 func TestSearchFindsWhatMatches(t *testing.T) {
+	t.Parallel()
 	db, _ := open(t)
 	all := inventory(t, db)
 	at := now().Add(500 * time.Millisecond)
 	for _, q := range queries() {
 		var want []ra.ID
 		for _, e := range all {
-			if q.Matches(e, at) {
+			if q.Matches(e, at) && !slices.ContainsFunc(q.Where, func(c ra.Condition) bool { return !c.Holds(e, nil) }) {
 				want = append(want, e.ID)
 			}
 		}
@@ -76,7 +85,7 @@ func TestSearchFindsWhatMatches(t *testing.T) {
 
 // queries are all combinations of some values of every filter.
 func queries() []ra.Query {
-	out := []ra.Query{{Org: 1}, {Org: 2}}
+	out := []ra.Query{{Org: 1}, {Org: 2}, {Orgs: []auth.OrgID{1, 2}}, {Orgs: []auth.OrgID{2, 5, 7}}}
 	add := func(set ...func(*ra.Query)) {
 		for _, q := range slices.Clone(out) {
 			for _, s := range set {
@@ -92,7 +101,19 @@ func queries() []ra.Query {
 	add(func(q *ra.Query) { q.Requester = "acme:3" })
 	add(func(q *ra.Query) { q.Suffix = "example.net" }, func(q *ra.Query) { q.Suffix = ""; q.Name = "h3.example.com" })
 	add(func(q *ra.Query) { q.NotAfterFrom = now().Add(-3 * time.Hour) }, func(q *ra.Query) { q.NotAfterTo = now().Add(9 * time.Hour) })
-	return append(out, ra.Query{}, ra.Query{Org: 3}, ra.Query{Org: 1, Suffix: ".com"})
+	for n, q := range slices.Clone(out) {
+		if n%10 == 0 {
+			named, other, third := q, q, q
+			named.CommonName, other.CommonName = "H10.example.NET", "server 1"
+			third.Where = []ra.Condition{{Holds: func(e *ra.Enrollment, _ *x509.Certificate) bool { return e.ID%3 == 0 }}}
+			out = append(out, named, other, third)
+		}
+	}
+	both := []auth.OrgID{1, 2}
+	for _, s := range []ra.Status{ra.StatusIssued, ra.StatusExpired, ra.StatusRevoked} {
+		out = append(out, ra.Query{Orgs: both, Status: s})
+	}
+	return append(out, ra.Query{}, ra.Query{Org: 3}, ra.Query{Org: 1, Suffix: ".com"}, ra.Query{Orgs: []auth.OrgID{}}, ra.Query{Orgs: []auth.OrgID{}, Status: ra.StatusIssued})
 }
 
 // checkPages demands that pages of three, by offset and in either order, give the same as one page of all.
@@ -160,6 +181,21 @@ func TestSearchRefusesWhatItCannotCompare(t *testing.T) {
 	_, err = db.Search(t.Context(), ra.Query{Org: 1, Profile: "tls", Status: ra.StatusIssued, Limit: 1}, now())
 	if p := problem.From(err); !problem.Is(err, problem.Malformed) || p.Detail == "" {
 		t.Errorf("a query over too many candidates: %v", err)
+	}
+	for name, q := range map[string]ra.Query{
+		"a condition alone":     {Org: 1, Where: []ra.Condition{{Holds: func(*ra.Enrollment, *x509.Certificate) bool { return true }}}},
+		"a common name":         {Org: 1, CommonName: "www.example.com"},
+		"several organisations": {Orgs: []auth.OrgID{1, 2}, Profile: "tls", Status: ra.StatusIssued},
+	} {
+		c.Reset()
+		q.Limit = 1
+		_, err := db.Search(t.Context(), q, now())
+		if many, ok := errors.AsType[*ra.TooManyError](err); !ok || many.Candidates <= ra.MaxCandidates || !problem.Is(err, problem.Malformed) {
+			t.Errorf("%s: %v", name, err)
+		}
+		if trips := c.Trips(); trips.By[storetest.Get] > 0 {
+			t.Errorf("%s: records were read: %v", name, trips.By)
+		}
 	}
 	if _, err := db.Search(t.Context(), ra.Query{Org: 1, Suffix: "example.com", Limit: 1}, now()); err != nil {
 		t.Errorf("a suffix alone: %v", err)

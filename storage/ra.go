@@ -54,6 +54,9 @@ func (b *Batch) putEnrollment(after, before *ra.Enrollment) error {
 // entriesOf are all index entries of an enrollment as it stands.
 func entriesOf(e *ra.Enrollment) []Entry {
 	entries := listEntries(e)
+	if e.Imported {
+		entries = append(entries, importedEntry(e))
+	}
 	if due := e.UpkeepDue(); !due.IsZero() {
 		entries = append(entries, Entry{Index: indexUpkeep, Member: timeMember(due, string(idMember(e.ID)))})
 	}
@@ -76,6 +79,7 @@ func listEntries(e *ra.Enrollment) []Entry {
 	for _, n := range e.Names {
 		entries = append(entries, Entry{Index: indexName(e.Org), Member: nameMember(n.Value(), id)})
 	}
+	entries = append(entries, commonNameEntries(e)...)
 	if waits(e) {
 		entries = append(entries, Entry{Index: indexWaiting, Member: id}, Entry{Index: indexWaitingOf(e.Org, e.Requester), Member: id})
 	}

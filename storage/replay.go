@@ -82,6 +82,8 @@ type Replay struct {
 	spent map[string]time.Time     // by content, until when approvals were used or declined
 	last  ra.ID                    // the highest enrollment number that the entries have named
 
+	lastDomain ra.DomainNumber // the highest number of a domain that they have named
+
 	numbered bool // the sequence of numbers stands behind last, or did when a number was last taken
 
 	Changed int // entries that changed the store
@@ -166,7 +168,7 @@ func (r *Replay) give(ctx context.Context, e audit.Event, change func(context.Co
 
 // End closes what the journal announced and did not end: its process is dead, and what it may have signed must be on the
 // CRL, whether or not the store had the intent. Then it lifts the sequence of enrollment numbers behind the last one seen,
-// whether or not its record came back.
+// whether or not its record came back, and that of domains behind its last.
 func (r *Replay) End(ctx context.Context) error {
 	for _, e := range r.open {
 		if err := r.give(ctx, e, r.unended); err != nil {
@@ -175,6 +177,11 @@ func (r *Replay) End(ctx context.Context) error {
 	}
 	if err := r.approve(ctx); err != nil {
 		return err
+	}
+	if r.lastDomain > 0 {
+		if err := r.db.engine.LiftID(ctx, seqDomain, int64(r.lastDomain)); err != nil {
+			return unavailable(err)
+		}
 	}
 	return r.db.renumber(ctx, r.last)
 }

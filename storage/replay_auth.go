@@ -61,9 +61,18 @@ func (r *Replay) eabKey(ctx context.Context, e audit.Event) (bool, error) {
 	if next == nil {
 		return r.useEABKey(ctx, said.ID)
 	}
-	write := r.db.CreateEABKey
+	write, numbered := r.db.CreateEABKey, true
 	if have != nil {
-		write = r.db.UpdateEABKey
+		write, numbered = r.db.UpdateEABKey, have.Number == 0 && next.Number > 0
+	}
+	if numbered && have != nil {
+		write = r.db.NumberEABKey
+	}
+	renumbered := false
+	if numbered {
+		if renumbered, err = r.numberEABKey(ctx, next); err != nil {
+			return false, err
+		}
 	}
 	note, err := write(ctx, next)
 	if err != nil {
@@ -72,5 +81,25 @@ func (r *Replay) eabKey(ctx context.Context, e audit.Event) (bool, error) {
 	if _, err := r.useEABKey(ctx, said.ID); err != nil {
 		return false, err
 	}
+	if renumbered {
+		return true, nil // the journal does not say so: the note stays, and it will
+	}
 	return true, r.db.Journaled(ctx, note)
+}
+
+// numberEABKey makes sure that the number of a key that comes back is given to no other one. If another has it already, since
+// the store had gone back, the key gets a new one: programs that know the number mean the other by now.
+func (r *Replay) numberEABKey(ctx context.Context, k *auth.EABKey) (renumbered bool, err error) {
+	if k.Number == 0 {
+		return false, nil
+	}
+	if err := r.db.engine.LiftID(ctx, seqEABKey, int64(k.Number)); err != nil {
+		return false, unavailable(err)
+	}
+	items, err := r.db.read(ctx, keyEABNumber(k.Number))
+	if err != nil || !items[0].Found {
+		return false, err
+	}
+	k.Number, err = r.db.NextEABNumber(ctx)
+	return true, err
 }
