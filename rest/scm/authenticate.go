@@ -1,13 +1,12 @@
 package scm
 
 import (
+	"crypto/x509"
 	"net/http"
-	"net/url"
 	"strings"
 
 	"github.com/gatehouse-ca/gatehouse/auth"
 	"github.com/gatehouse-ca/gatehouse/problem"
-	"github.com/gatehouse-ca/gatehouse/rest"
 )
 
 // maxHeader is the most octets of a header that authenticates. auth refuses longer values of its own.
@@ -43,6 +42,25 @@ func (s *Server) authenticate(r *http.Request) (auth.Caller, error) {
 	return unknownUser(s.Authenticator.Password(ctx, values[0], values[2], values[1], from))
 }
 
+// certified finds out who calls below [PrivatePath]: by the client certificate of the connection, which must be bound to a
+// principal, alone. login and customerUri, where they are sent, must be that principal's; a password or a token counts for nothing.
+// It is asked for each request, so that what is revoked ends on connections and in sessions of TLS that go on.
+func (s *Server) certified(r *http.Request) (auth.Caller, error) {
+	var leaf *x509.Certificate
+	if r.TLS != nil && len(r.TLS.PeerCertificates) > 0 {
+		leaf = r.TLS.PeerCertificates[0]
+	}
+	login, err := one(r.Header, "login")
+	if err != nil {
+		return auth.Caller{}, err
+	}
+	customer, err := one(r.Header, "customerUri")
+	if err != nil {
+		return auth.Caller{}, err
+	}
+	return unknownUser(s.Authenticator.Certificate(r.Context(), leaf, login, customer, s.Remote(r)))
+}
+
 // one is a header that must not be there twice.
 func one(h http.Header, name string) (string, error) {
 	values := h.Values(name)
@@ -68,58 +86,3 @@ func unknownUser(caller auth.Caller, err error) (auth.Caller, error) {
 		return auth.Caller{}, err
 	}
 }
-
-// token gives an OAuth2 client an access token (RFC 6749, 4.4). The client is authenticated by the form or by HTTP Basic
-// (RFC 6749, 2.3.1), not by both.
-func (s *Server) token(w http.ResponseWriter, r *http.Request) error {
-	if r.Method != http.MethodPost {
-		w.Header().Set("Allow", http.MethodPost)
-		return problem.New(problem.MethodNotAllowed, "this path takes POST")
-	}
-	form, err := rest.ReadForm(r, 8<<10)
-	if err != nil {
-		return oauthError(w, http.StatusBadRequest, "invalid_request", err)
-	}
-	if form.Get("grant_type") != "client_credentials" {
-		return oauthError(w, http.StatusBadRequest, "unsupported_grant_type", problem.New(problem.Malformed, "grant_type must be client_credentials"))
-	}
-	id, secret := form.Get("client_id"), form.Get("client_secret")
-	if user, password, ok := r.BasicAuth(); ok {
-		if secret != "" {
-			return oauthError(w, http.StatusBadRequest, "invalid_request", problem.New(problem.Malformed, "send client_secret or the Authorization header, not both"))
-		}
-		if id, err = url.QueryUnescape(user); err == nil {
-			secret, err = url.QueryUnescape(password)
-		}
-		if err != nil {
-			return oauthError(w, http.StatusBadRequest, "invalid_request", problem.New(problem.Malformed, "the Authorization header is not encoded as a form"))
-		}
-	}
-	token, lifetime, err := s.Authenticator.Token(r.Context(), id, secret, s.Remote(r))
-	switch {
-	case problem.Is(err, problem.Unauthorized):
-		w.Header().Set("WWW-Authenticate", `Basic realm="gatehouse"`)
-		return oauthError(w, http.StatusUnauthorized, "invalid_client", problem.Wrap(err, problem.Unauthorized, "the client is not accepted"))
-	case err != nil:
-		_, err = unknownUser(auth.Caller{}, err)
-		return err
-	}
-	w.Header().Set("Pragma", "no-cache") // RFC 6749, 5.1
-	return rest.WriteJSON(w, http.StatusOK, jsonType, map[string]any{
-		"access_token": token, "token_type": "Bearer", "expires_in": int64(lifetime.Seconds()),
-	})
-}
-
-// oauthError answers as RFC 6749, 5.2 has it, and gives what is told to whoever observes.
-func oauthError(w http.ResponseWriter, status int, word string, err error) error {
-	p := problem.From(err)
-	if werr := rest.WriteJSON(w, status, jsonType, map[string]string{"error": word, "error_description": p.Detail}); werr != nil {
-		return &answered{werr}
-	}
-	return &answered{err}
-}
-
-// answered is an error that the client has been told of.
-type answered struct{ error }
-
-func (a *answered) Unwrap() error { return a.error }

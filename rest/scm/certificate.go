@@ -43,14 +43,19 @@ func (d *details) certificate(der []byte) error {
 		Issuer: cert.Issuer.String(), Subject: cert.Subject.String(), SubjectAltNames: strings.Join(alternatives, ", "),
 		MD5Hash: hex.EncodeToString(m[:]), SHA1Hash: hex.EncodeToString(s1[:]), SHA256Hash: hex.EncodeToString(s256[:]),
 	}
-	d.Vendor = cert.Issuer.CommonName
-	if len(cert.Issuer.Organization) > 0 {
-		d.Vendor = cert.Issuer.Organization[0]
-	}
+	d.Vendor = vendorOf(cert)
 	d.SignatureAlg = signatureName(cert.SignatureAlgorithm)
 	d.key(cert.PublicKey)
 	d.KeyUsages, d.ExtendedKeyUsages = keyUsages(cert.KeyUsage), extKeyUsages(cert)
 	return nil
+}
+
+// vendorOf is what a certificate says of who issued it: the organisation, or the issuer's CN where it names none.
+func vendorOf(cert *x509.Certificate) string {
+	if len(cert.Issuer.Organization) > 0 {
+		return cert.Issuer.Organization[0]
+	}
+	return cert.Issuer.CommonName
 }
 
 func (d *details) key(public any) {

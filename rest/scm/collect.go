@@ -13,9 +13,6 @@ import (
 	"github.com/gatehouse-ca/gatehouse/ra"
 )
 
-// processing is what clients compare the description of code 0 with.
-const processing = "Being processed by Sectigo"
-
 // collectForm is one of the forms that a certificate can be collected in.
 type collectForm struct {
 	name    string
@@ -68,7 +65,7 @@ func (s *Server) collect(c *call) error {
 	if err != nil {
 		return missing(err)
 	}
-	if err := collectable(e.Status(s.Now())); err != nil {
+	if err := s.collectable(e.Status(s.Now())); err != nil {
 		return err
 	}
 	leaf, issuers, err := s.certificates(c, e)
@@ -83,7 +80,7 @@ func (s *Server) collect(c *call) error {
 }
 
 // collectable is nil for a status in which there is a certificate to collect.
-func collectable(status ra.Status) error {
+func (s *Server) collectable(status ra.Status) error {
 	refusal := func(code int, format string, args ...any) error {
 		return coded(http.StatusBadRequest, code, problem.New(problem.Conflict, format, args...))
 	}
@@ -91,7 +88,7 @@ func collectable(status ra.Status) error {
 	case ra.StatusIssued, ra.StatusExpired:
 		return nil
 	case ra.StatusValidating, ra.StatusWaiting, ra.StatusApproved, ra.StatusRequested:
-		return refusal(codeProcessing, processing)
+		return refusal(codeProcessing, "%s", s.Processing)
 	case ra.StatusRevoked:
 		return refusal(codeRevoked, "the certificate is revoked and cannot be downloaded")
 	default:

@@ -115,6 +115,7 @@ func TestCollectBefore(t *testing.T) {
 
 // TestCollectable: every status has an answer, and one that nobody knows is none to collect.
 func TestCollectable(t *testing.T) {
+	w := &Server{Config: Config{Processing: Processing}}
 	for _, s := range statuses {
 		want := codeNotCollectable
 		switch s.label {
@@ -126,14 +127,14 @@ func TestCollectable(t *testing.T) {
 			want = codeRevoked
 		}
 		code := 1
-		if err := collectable(s.status); err != nil {
+		if err := w.collectable(s.status); err != nil {
 			_, code = wire(err)
 		}
 		if code != want {
 			t.Errorf("%s: code %d, not %d", s.label, code, want)
 		}
 	}
-	if _, code := wire(collectable("new")); code != codeNotCollectable {
+	if _, code := wire(w.collectable("new")); code != codeNotCollectable {
 		t.Errorf("an unknown status has code %d", code)
 	}
 }

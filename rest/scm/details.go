@@ -94,18 +94,7 @@ func (c *call) details(asked ra.ID, e *ra.Enrollment) error {
 
 // certificate is the DER of an enrollment's certificate, which the caller may view; nil before there is one.
 func (s *Server) certificate(ctx context.Context, e *ra.Enrollment) ([]byte, error) {
-	switch {
-	case e.Imported:
-		der, _, err := s.Registrar.ImportedCertificate(ctx, e)
-		return der, err
-	case e.Issued.IsZero():
-		return nil, nil
-	}
-	cert, err := s.Registrar.Certificate(ctx, e.Issuer, e.Serial)
-	if err != nil {
-		return nil, err
-	}
-	return cert.DER, nil
+	return s.Registrar.CertificateOf(ctx, e)
 }
 
 // describe is what the enrollment itself says.
@@ -114,7 +103,7 @@ func (c *call) describe(e *ra.Enrollment) details {
 		ID: e.ID, SSLID: e.ID, CommonName: commonName(e), OrgID: e.Org, Status: statusLabel(e.Status(c.s.Now())),
 		RequestedVia: requestedVia(e), ExternalRequester: strings.Join(e.ExternalRequesters, ", "), Comments: e.Comments,
 		Requested: c.date(e.Created), SubjectAlternativeNames: names(e), CustomFields: []customFieldValue{},
-		AutoInstallDetails: state{State: "Not configured"}, AutoRenewDetails: state{State: "Not scheduled"},
+		AutoInstallDetails: state{State: notConfigured}, AutoRenewDetails: state{State: renewalStatus(e)},
 		SuspendNotifications: e.SuspendNotifications,
 	}
 	if p, ok := c.s.Registrar.Profile(e.Profile); ok {
@@ -141,7 +130,7 @@ func (c *call) describe(e *ra.Enrollment) details {
 		d.CustomFields = append(d.CustomFields, customFieldValue{f.Name, f.Value})
 	}
 	if e.AutoRenew.On {
-		d.AutoRenewDetails = state{"Scheduled", e.AutoRenew.Days}
+		d.AutoRenewDetails.DaysBeforeExpiration = e.AutoRenew.Days
 	}
 	if !e.RenewedManually.IsZero() {
 		d.Renewed, d.RenewedDate = true, c.date(e.RenewedManually)
@@ -189,13 +178,8 @@ func (c *call) person(principal string) (name string, id int32) {
 	return c.s.Login(c.ctx, principal), id
 }
 
-// commonName is the CN; of a certificate without one the first name.
-func commonName(e *ra.Enrollment) string {
-	if e.CommonName == "" && len(e.Names) > 0 {
-		return e.Names[0].Value()
-	}
-	return e.CommonName
-}
+// commonName is what the list and the details call a certificate.
+func commonName(e *ra.Enrollment) string { return e.Called() }
 
 func names(e *ra.Enrollment) []string {
 	list := []string{}
@@ -209,13 +193,13 @@ func names(e *ra.Enrollment) []string {
 func requestedVia(e *ra.Enrollment) string {
 	switch {
 	case e.Imported:
-		return "Imported"
+		return viaImport
 	case e.Door == ra.DoorACME:
-		return "ACME"
+		return viaACME
 	case e.Door == ra.DoorSCM:
-		return "Web API"
+		return viaAPI
 	default:
-		return "Client Admin"
+		return viaClientAdmin
 	}
 }
 

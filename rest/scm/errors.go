@@ -9,6 +9,7 @@ import (
 
 	"github.com/gatehouse-ca/gatehouse/policy"
 	"github.com/gatehouse-ca/gatehouse/problem"
+	"github.com/gatehouse-ca/gatehouse/ra"
 	"github.com/gatehouse-ca/gatehouse/rest"
 )
 
@@ -33,15 +34,28 @@ const (
 	codeBadCSR           = -138
 	codeBadAlgorithm     = -11
 	codeOrganisation     = -639
+	codeOneNeeded        = -951 // at least one of some members
+	codeOrgState         = -1021
+	codeUnknownOrg       = -1023
 	codeLoginFailed      = -970
 	codeRestricted       = -993
 	codeUnreadable       = -1002
+	codeNull             = -1001 // a member or parameter that must be there
 	codeDomainNotAllowed = -1010
 	codeDecided          = -1112
 	codeValue            = -1601
 	codeDomainCheck      = -1603
 	codeNotFound         = -5101
 	codeProcessing       = 0
+	codeDomainExists     = -700
+	codeDelegationState  = -705 // a delegation is not asked for
+	codeDelegationGone   = -707
+	codeNoDelegation     = -709 // a domain that nobody uses
+	codeOrgGone          = -711
+	codeDomainShort      = -712
+	codeDomainLong       = -713
+	codeDomainDots       = -714
+	codeDomainInactive   = -715
 	codeCSRText          = -9
 	codeNotValidated     = -107
 	codeNotAvailable     = -109
@@ -50,6 +64,9 @@ const (
 	codeNotCollectable   = -183
 	codeOrderNumber      = -1104
 	codeOwnRequest       = -1140
+	codeValidationState  = -724 // the validation of a domain is not where that could be done
+	codeUnknownDomain    = -727
+	codeInvalidDomain    = -732
 )
 
 // codedError is an error with the status and number that it has on the wire.
@@ -88,6 +105,7 @@ func wire(err error) (status, code int) {
 	}{
 		{rest.ErrMissing, codeMissing}, {rest.ErrValue, codeValue}, {policy.ErrTerm, codeTerm}, {policy.ErrMissingField, codeFieldMissing},
 		{policy.ErrUnknownField, codeFieldUnknown}, {policy.ErrRepeatedField, codeFieldTwice}, {policy.ErrFieldValue, codeValue},
+		{ra.ErrDomainSuspended, codeDomainInactive}, {ra.ErrOrgStopped, codeOrgGone},
 	} {
 		if errors.Is(err, cause.err) {
 			return http.StatusBadRequest, cause.code
@@ -146,6 +164,21 @@ type errorObject struct {
 	Description string `json:"description"`
 }
 
+// answered is an error that the client has been told of.
+type answered struct{ error }
+
+func (a *answered) Unwrap() error { return a.error }
+
+// failed is all that is said of a failure of ours.
+const failed = "the request could not be carried out; the gateway's log says why"
+
+// retryAfter says when to come back, if an error knows (RFC 9110, 10.2.3).
+func retryAfter(w http.ResponseWriter, p *problem.Error) {
+	if p.RetryAfter > 0 {
+		w.Header().Set("Retry-After", strconv.FormatInt(int64((p.RetryAfter+time.Second-1)/time.Second), 10))
+	}
+}
+
 // refuse answers with an error, unless that has been done.
 func (s *Server) refuse(w http.ResponseWriter, err error) {
 	if _, ok := errors.AsType[*answered](err); ok {
@@ -155,16 +188,14 @@ func (s *Server) refuse(w http.ResponseWriter, err error) {
 	p := problem.From(err)
 	description := p.Detail
 	if description == "" {
-		description = "the request could not be carried out; the gateway's log says why"
+		description = failed
 	}
 	for _, part := range p.Parts {
 		if part.Detail != "" && len(description) < 4096 && !strings.Contains(description, part.Detail) {
 			description += "; " + part.Identifier.Value() + ": " + part.Detail
 		}
 	}
-	if p.RetryAfter > 0 {
-		w.Header().Set("Retry-After", strconv.FormatInt(int64((p.RetryAfter+time.Second-1)/time.Second), 10))
-	}
+	retryAfter(w, p)
 	if status == http.StatusUnauthorized {
 		w.Header().Set("WWW-Authenticate", `Bearer authorization_uri="`+s.PublicURL+TokenPath+`"`)
 	}

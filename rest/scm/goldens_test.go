@@ -14,10 +14,13 @@ var varying = []struct {
 }{
 	{regexp.MustCompile(`"renewId":"[A-Za-z0-9]{20}"`), `"renewId":"RENEWID"`},
 	{regexp.MustCompile(`user:[0-9]+`), `user:N`},
+	{regexp.MustCompile(`(Location: .*/account/)[0-9]+`), `${1}NUMBER`},
 	{regexp.MustCompile(`-----BEGIN ([A-Z0-9 ]+)-----[^-]*-----END [A-Z0-9 ]+-----`), `($1)`},
 	{regexp.MustCompile(`"host":"_[0-9A-Za-z_-]+\.`), `"host":"_LABEL.`},
 	{regexp.MustCompile(`"point":"[0-9A-Za-z._-]+"`), `"point":"POINT"`},
 	{regexp.MustCompile(`/\.well-known/pki-validation/[0-9A-Za-z._-]+"`), `/.well-known/pki-validation/FILE"`},
+	{regexp.MustCompile(`"firstLine":"[0-9a-f]{64}"`), `"firstLine":"FIRSTLINE"`},
+	{regexp.MustCompile(`/download/[0-9A-Za-z_-]{22}"`), `/download/SECRET"`},
 	{regexp.MustCompile(`"file":"[^"]+"`), `"file":"CONTENT"`},
 	{regexp.MustCompile(`[0-9A-Za-z+/=\\n]{200,}`), `(BASE64)`},
 }

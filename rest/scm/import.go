@@ -33,10 +33,14 @@ type importedCert struct {
 	SerialNumber string `json:"serialNumber"`
 }
 
-// importAll brings certificates that were issued elsewhere into the inventory. One that cannot be had leaves the others alone.
+// importAll brings certificates that were issued elsewhere into the inventory: those of a zip, or by v2 of a JSON array. One that
+// cannot be had leaves the others alone.
 func (s *Server) importAll(c *call) error {
-	if !c.v2 {
-		return errUnknownPath // v1 has another form of it, which is not built
+	switch {
+	case rest.IsMultipart(c.r):
+		return s.importZip(c)
+	case !c.v2:
+		return problem.Wrap(rest.ErrBody, problem.UnsupportedMedia, "v1 imports a zip alone; send it as the part file of multipart/form-data, or JSON to /api/ssl/v2/import")
 	}
 	list, err := rest.ReadList(c.r, maxImportBody, maxImports)
 	if err != nil {

@@ -46,7 +46,6 @@ func TestImport(t *testing.T) {
 		{"import-object", "rex", "POST", path, `{}`},
 		{"import-empty", "rex", "POST", path, `[]`},
 		{"import-many", "rex", "POST", path, `[{}` + strings.Repeat(`,{}`, 128) + `]`},
-		{"import-v1", "rex", "POST", "/api/ssl/v1/import", `[]`},
 		{"import-collect", "rex", "GET", "/api/ssl/v2/collect/1/x509CO", ""},
 	})
 	if w.total() != 1 {

@@ -1,9 +1,11 @@
 package scm
 
 import (
+	"errors"
 	"net/http"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/gatehouse-ca/gatehouse/problem"
 	"github.com/gatehouse-ca/gatehouse/ra"
@@ -21,17 +23,7 @@ type identity struct {
 	SerialNumber            string   `json:"serialNumber,omitempty"`
 }
 
-// filtered are SCM's filters that are had here.
-var filtered = []string{"orgId", "sslTypeId", "status", "commonName", "subjectAlternativeName", "serialNumber"}
-
-// notFiltered are SCM's filters that the registration authority has no index for. To ignore one would give a program that acts on
-// what it finds the wrong certificates, so they are refused.
-var notFiltered = []string{
-	"vendor", "issuer", "externalRequester", "signatureAlgorithm", "keyAlgorithm", "keyParam", "keySize", "sha1Hash", "md5Hash",
-	"sha256Hash", "keyUsage", "extendedKeyUsage", "installStatus", "renewalStatus", "requestedVia", "discoveryStatus", "requester",
-}
-
-// list answers with a page of the certificates of one organisation, and how many there are.
+// list answers with a page of the certificates that the caller may view, and how many there are.
 func (s *Server) list(c *call) error {
 	page, err := rest.ParsePage(c.query, maxPage)
 	if err != nil {
@@ -64,98 +56,62 @@ func (s *Server) count(c *call) error {
 }
 
 func (s *Server) search(c *call, page rest.Page) (ra.Found, error) {
-	q, serial, none, err := s.filters(c)
-	if err != nil || none {
+	q, never, err := s.query(c)
+	if err != nil {
 		return ra.Found{}, err
 	}
-	if serial != "" {
-		return s.bySerial(c, q, serial, page)
+	if never { // who may list nothing is told so all the same
+		_, err := s.Registrar.Search(c.ctx, c.caller, ra.Query{Org: q.Org, Limit: 1})
+		return ra.Found{}, tooWide(c, err)
 	}
 	q.Offset, q.Limit = page.Position, page.Size
-	return s.Registrar.Search(c.ctx, c.caller, q)
+	found, err := s.Registrar.Search(c.ctx, c.caller, q)
+	return found, tooWide(c, err)
 }
 
-// filters reads what is asked for. none says that nothing can be like that.
-func (s *Server) filters(c *call) (q ra.Query, serial ra.Serial, none bool, err error) {
-	for _, name := range filtered {
-		if len(c.query[name]) > 1 { // all but one would be ignored
-			return q, "", false, wrongValue("%s: it is there more than once", name)
+// query reads what is asked for. never says that nothing can be like that. Parameters that are no filter are not looked at.
+func (s *Server) query(c *call) (q ra.Query, never bool, err error) {
+	for _, f := range filters() {
+		if len(c.query[f.name]) > 1 { // all but one would be ignored
+			return q, false, wrongValue("%s: it is there more than once", f.name)
 		}
 	}
-	for _, name := range notFiltered {
-		if strings.Join(c.query[name], "") != "" {
-			return q, "", false, wrongValue("%s: nothing can be found by this here; use commonName, subjectAlternativeName, serialNumber, status, sslTypeId or orgId", name)
-		}
-	}
-	number, err := rest.QueryInt(c.query, "orgId", 1, maxInt32)
-	if err != nil {
-		return q, "", false, err
-	}
-	if q.Org, err = c.organisation(number); err != nil {
-		return q, "", false, err
-	}
-	if number, err = rest.QueryInt(c.query, "sslTypeId", 1, maxInt32); err != nil {
-		return q, "", false, err
-	}
-	if number != 0 {
-		p, ok := s.profileNumber(number)
-		if !ok {
-			return q, "", true, nil
-		}
-		q.Profile = p.Name()
-	}
-	if word := c.query.Get("status"); word != "" {
-		var never bool
-		if q.Status, never, err = parseStatus(word); err != nil {
-			return q, "", false, err
-		}
-		none = none || never
-	}
-	if q.Name, err = nameFilter(c); err != nil {
-		return q, "", false, err
-	}
-	if text := c.query.Get("serialNumber"); text != "" {
-		if serial, err = ra.ParseSerial(text); err != nil {
-			return q, "", false, errSerial
-		}
-	}
-	return q, serial, none, nil
-}
-
-// nameFilter reads the two filters by a name, which find the same: names are indexed whether they are in the subject or not.
-func nameFilter(c *call) (string, error) {
-	common, alternative := strings.TrimSpace(c.query.Get("commonName")), strings.TrimSpace(c.query.Get("subjectAlternativeName"))
-	if common != "" && alternative != "" && !strings.EqualFold(common, alternative) {
-		return "", wrongValue("subjectAlternativeName: it cannot be combined with another commonName; give one of them")
-	}
-	if common == "" {
-		common = alternative
-	}
-	if len(common) > 253 {
-		return "", wrongValue("commonName: it is longer than a name can be")
-	}
-	return common, nil
-}
-
-// bySerial lists those of certificates with a serial number that are as a query asks.
-func (s *Server) bySerial(c *call, q ra.Query, serial ra.Serial, page rest.Page) (ra.Found, error) {
-	list, err := s.Registrar.BySerial(c.ctx, c.caller, serial)
-	if problem.Is(err, problem.NotFound) {
-		return ra.Found{}, nil
-	} else if err != nil {
-		return ra.Found{}, err
-	}
-	q.Name = strings.ToLower(q.Name)
-	var found ra.Found
-	for _, e := range list {
-		if !q.Matches(e, s.Now()) {
+	for _, f := range filters() {
+		text := strings.TrimSpace(c.query.Get(f.name))
+		switch {
+		case text == "":
 			continue
+		case utf8.RuneCountInString(text) > f.limit:
+			return q, false, wrongValue("%s: it is longer than %d characters", f.name, f.limit)
 		}
-		if found.Total++; found.Total > int64(page.Position) && len(found.Enrollments) < page.Size {
-			found.Enrollments = append(found.Enrollments, e)
+		impossible, err := f.read(c, text, &q)
+		if err != nil {
+			return q, false, err
+		}
+		never = never || impossible
+	}
+	return q, never, nil
+}
+
+// tooWide says of a search that was refused because it would have cost too much which parameters would help.
+func tooWide(c *call, err error) error {
+	if errors.Is(err, ra.ErrTooManyOrgs) {
+		return wrongValue("orgId: there are more organisations than can be listed together, at most %d; name one", ra.MaxOrgs)
+	}
+	if _, ok := errors.AsType[*ra.TooManyError](err); !ok {
+		return err
+	}
+	var given, left []string
+	for _, f := range filters() {
+		switch asked := strings.TrimSpace(c.query.Get(f.name)) != ""; {
+		case asked:
+			given = append(given, f.name)
+		case f.narrows:
+			left = append(left, f.name)
 		}
 	}
-	return found, nil
+	return wrongValue("%s: more than %d certificates would have to be looked at one by one; add a narrower filter, such as %s",
+		strings.Join(given, ", "), ra.MaxCandidates, strings.Join(left, ", "))
 }
 
 // wrongValue refuses a parameter, whose name begins the text.

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/gatehouse-ca/gatehouse/auth"
+	"github.com/gatehouse-ca/gatehouse/identifier"
 	"github.com/gatehouse-ca/gatehouse/ra"
 )
 
@@ -19,12 +20,12 @@ func TestList(t *testing.T) {
 	serial := string(a.Serial)
 	for name, q := range map[string]string{
 		"list": "", "list-page": "?position=1&size=1", "list-beyond": "?position=10", "list-first": "?position=-1&size=0", "list-large": "?size=201",
-		"list-name": "?commonName=B.example.com", "list-san": "?subjectAlternativeName=a.example.com", "list-two-names": "?commonName=a.example.com&subjectAlternativeName=b.example.com",
+		"list-name": "?commonName=A.example.com", "list-name-other": "?commonName=b.example.com", "list-san": "?subjectAlternativeName=a.example.com", "list-two-names": "?commonName=a.example.com&subjectAlternativeName=b.example.com",
 		"list-status": "?status=issued", "list-status-requested": "?status=Requested&sslTypeId=8", "list-status-never": "?status=SA%20Approved",
 		"list-status-unknown": "?status=fine", "list-type": "?sslTypeId=7&position=1", "list-type-unknown": "?sslTypeId=4711",
 		"list-organisation": "?orgId=1", "list-organisation-foreign": "?orgId=2", "list-organisation-absent": "?orgId=4711", "list-organisation-below": "?orgId=3",
 		"list-serial": "?serialNumber=" + serial, "list-serial-colons": "?serialNumber=" + colons(serial), "list-serial-other-name": "?commonName=c.example.com&serialNumber=" + serial,
-		"list-serial-bad": "?serialNumber=xyz", "list-serial-absent": "?serialNumber=4711", "list-not-filtered": "?issuer=x", "list-unknown-ignored": "?expiresBefore=2026-01-01&size=1",
+		"list-serial-bad": "?serialNumber=xyz", "list-serial-absent": "?serialNumber=4711", "list-filters": "?issuer=x&keyAlgorithm=EC", "list-unknown-ignored": "?expiresBefore=2026-01-01&size=1",
 	} {
 		w.golden(name, "ada", "GET", "/api/ssl/v2"+q, "")
 	}
@@ -33,37 +34,63 @@ func TestList(t *testing.T) {
 	w.golden("count-filtered", "ada", "HEAD", "/api/ssl/v2?status=Issued", "")
 }
 
-// TestEveryFilterIsServedOrRefused: a filter that is ignored finds the wrong certificates.
-func TestEveryFilterIsServedOrRefused(t *testing.T) {
+// TestListOfAllOrganisations: without orgId a list has what the caller's roles reach, at its home and below, and nothing else.
+func TestListOfAllOrganisations(t *testing.T) {
 	w := newWorld(t)
 	w.issue("ada", "tls", "a.example.com")
-	for _, name := range []string{
-		"commonName", "subjectAlternativeName", "status", "sslTypeId", "orgId", "vendor", "issuer", "serialNumber", "requester", "externalRequester",
-		"signatureAlgorithm", "keyAlgorithm", "keyParam", "keySize", "sha1Hash", "md5Hash", "sha256Hash", "keyUsage", "extendedKeyUsage", "installStatus",
-		"renewalStatus", "requestedVia", "discoveryStatus",
+	below := w.issueIn("ada", 3, "tls", "b.example.com")
+	w.issue("rex", "tls", "c.example.com")
+	w.issue("olga", "other", "a.example.com")
+	w.bea()
+	for name, q := range map[string]string{
+		"list-below": "", "list-below-page": "?position=1&size=1", "list-below-status": "?status=Issued", "list-below-name": "?subjectAlternativeName=B.example.com",
+		"list-below-home": "?orgId=1", "list-below-below": "?orgId=3",
 	} {
-		rec := w.do(w.as("ada", "GET", "/api/ssl/v2?"+name+"=4711", ""))
-		if body := rec.Body.String(); body != "[]" && rec.Code != 400 {
-			t.Errorf("%s: status %d: %s", name, rec.Code, body)
-		}
-		if rec.Code == 400 && name != "orgId" && !strings.Contains(rec.Body.String(), name) {
-			t.Errorf("%s is not named: %s", name, rec.Body)
-		}
+		w.golden(name, "ada", "GET", "/api/ssl/v2"+q, "")
 	}
+	w.golden("count-below", "ada", "HEAD", "/api/ssl/v2", "")
+	w.golden("list-below-only", "bea", "GET", "/api/ssl/v2", "")
+	w.golden("list-below-only-serial", "bea", "GET", "/api/ssl/v2?serialNumber="+string(below.Serial), "")
+	w.golden("list-below-none", "nil", "GET", "/api/ssl/v2?status=Invalid", "")
+}
+
+// bea adds two principals without a role at their home main: bea has one below, at branch, and nil none at all.
+func (w *world) bea() {
+	w.t.Helper()
+	for login, grants := range map[string][]auth.NamedGrant{"bea": {{Org: "branch", Role: auth.Requester}}, "nil": nil} {
+		p, err := w.people.Add(w.t.Context(), operator, auth.NewPrincipal{Org: "main", Login: login, Grants: grants})
+		must(w.t, err)
+		_, err = w.people.SetPassword(w.t.Context(), operator, auth.Ref{ID: p.ID}, password(login))
+		must(w.t, err)
+	}
+}
+
+// issueIn has a certificate issued in an organisation.
+func (w *world) issueIn(login string, org auth.OrgID, profile, name string) *ra.Enrollment {
+	w.t.Helper()
+	id, err := identifier.ParseDNS(name)
+	must(w.t, err)
+	e, err := w.Registrar.Submit(w.t.Context(), w.callers[login], ra.Request{Door: ra.DoorSCM, Org: org, Profile: profile, Names: []identifier.Identifier{id}, CSR: w.csrDER(name)})
+	must(w.t, err)
+	w.hidesSerial(e)
+	return e
 }
 
 // TestRolesBelowHome: who has roles only in an organisation below is shown nothing of its own.
 func TestRolesBelowHome(t *testing.T) {
 	w := newWorld(t)
 	w.issue("ada", "tls", "a.example.com")
-	p, err := w.people.Add(t.Context(), operator, auth.NewPrincipal{Org: "main", Login: "bea", Grants: []auth.NamedGrant{{Org: "branch", Role: auth.Requester}}})
-	must(t, err)
-	_, err = w.people.SetPassword(t.Context(), operator, auth.Ref{ID: p.ID}, password("bea"))
-	must(t, err)
-	for _, path := range []string{"/api/ssl/v2", "/api/ssl/v2?status=Invalid", "/api/ssl/v2/types"} {
-		if rec := w.call("bea", "GET", path, "", 400); !strings.Contains(rec.Body.String(), `"code":-3,`) {
-			t.Errorf("%s: %s", path, rec.Body)
+	w.bea()
+	for _, query := range []string{"", "?status=Invalid", "?commonName=a.example.com", "?issuer=x"} {
+		if rec := w.call("bea", "GET", "/api/ssl/v2"+query, "", 200); rec.Body.String() != "[]" {
+			t.Errorf("%s: %s", query, rec.Body)
 		}
+		if rec := w.call("nil", "GET", "/api/ssl/v2"+query, "", 400); !strings.Contains(rec.Body.String(), `"code":-3,`) {
+			t.Errorf("%s: %s", query, rec.Body)
+		}
+	}
+	if rec := w.call("bea", "GET", "/api/ssl/v2/types", "", 400); !strings.Contains(rec.Body.String(), `"code":-3,`) {
+		t.Errorf("types: %s", rec.Body)
 	}
 	for _, path := range []string{"/api/ssl/v2?orgId=1", "/api/ssl/v2/types?organizationId=1"} {
 		if rec := w.call("bea", "GET", path, "", 400); !strings.Contains(rec.Body.String(), `"code":-639,`) {

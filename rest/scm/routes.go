@@ -18,6 +18,12 @@ type api struct {
 func apis() []api {
 	return []api{
 		{"/api/ssl", []string{"v1", "v2"}, sslRoutes()},
+		{"/api/report", []string{"v1"}, reportRoutes()},
+		{"/api/organization", []string{"v1"}, organizationRoutes()},
+		{"/api/customField", []string{"v2"}, customFieldRoutes()},
+		{"/api/domain", []string{"v1"}, domainRoutes()},
+		{"/api/dcv", []string{"v1", "v2"}, dcvRoutes()},
+		{"/api/acme", []string{"v1", "v2"}, acmeRoutes()},
 	}
 }
 
@@ -47,12 +53,13 @@ func endpoints(apis []api) (list []rest.Route[endpoint]) {
 func Paths() []string {
 	list := []string{TokenPath}
 	for _, a := range apis() {
-		list = append(list, a.path+"/")
+		list = append(list, a.path+"/", PrivatePath+a.path+"/")
 	}
 	return list
 }
 
-// Routes are all that there is as "METHOD /api/ssl/{v}/…", where {v} is any version that the API has, and the one for tokens.
+// Routes are all that there is as "METHOD /api/ssl/{v}/…", where {v} is any version that the API has, and the one for tokens. All but
+// that one are below [PrivatePath] as well.
 func Routes() []string {
 	list := []string{http.MethodPost + " " + TokenPath}
 	for _, a := range apis() {
@@ -90,6 +97,8 @@ func sslRoutes() []rest.Route[handler] {
 		{Method: http.MethodPost, Pattern: "/replace/{sslId}", Handle: (*Server).replace},
 		{Method: http.MethodGet, Pattern: "/collect/{sslId}", Handle: (*Server).collect},
 		{Method: http.MethodGet, Pattern: "/collect/{sslId}/{format}", Handle: (*Server).collect},
+		{Method: http.MethodPost, Pattern: "/keystore/{sslId}/{formatType}", Handle: (*Server).keystore},
+		{Method: http.MethodGet, Pattern: "/keystore/{sslId}/{formatType}", Handle: (*Server).keystore}, // of older clients
 		{Method: http.MethodPost, Pattern: "/import", Handle: (*Server).importAll},
 		{Method: http.MethodPut, Pattern: "/", Handle: (*Server).update},
 		{Method: http.MethodGet, Pattern: "/{sslId}/dcv", Handle: (*Server).dcv},

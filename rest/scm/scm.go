@@ -8,6 +8,7 @@
 package scm
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net/http"
@@ -18,6 +19,7 @@ import (
 	"time"
 
 	"github.com/gatehouse-ca/gatehouse/auth"
+	"github.com/gatehouse-ca/gatehouse/bundle"
 	"github.com/gatehouse-ca/gatehouse/policy"
 	"github.com/gatehouse-ca/gatehouse/problem"
 	"github.com/gatehouse-ca/gatehouse/ra"
@@ -28,33 +30,58 @@ const (
 	// TokenPath is where a Server gives access tokens.
 	TokenPath = "/oauth/token"
 
+	// PrivatePath is what all paths of the API begin with for callers who are known by the client certificate of their connection.
+	PrivatePath = "/private"
+
+	// Processing is what clients compare the description of code 0 with: the answer to who collects what is not issued yet.
+	Processing = "Being processed by Sectigo"
+
 	// maxBody is the most octets of a body: a CSR of 64 KiB in PEM with everything beside it.
 	maxBody = 256 << 10
 
 	jsonType = "application/json;charset=UTF-8"
 )
 
-// Config is what a Server needs. All fields but Login, Remote, Observe and Now are required.
+// Config is what a Server needs. All fields but Spool, Processing, Login, Remote, Observe and Now are required.
 type Config struct {
 	PublicURL     string // that Location begins with: "https://ca.example.com", with a path where a proxy takes one away
 	Registrar     *ra.Registrar
 	Authenticator *auth.Authenticator
 	Organisations *auth.Directory
+	Tenants       *auth.Tenants // over Organisations
 	Domains       *ra.Domains
-	Fields        *policy.Fields // custom fields; a nil one has none
+	External      *auth.ExternalAccounts
+	EAB           auth.EABMode // what /acme/directory asks of new accounts
+	// DeactivateClient deactivates an ACME account that a key for external account binding has bound, for whoever may manage the keys of its
+	// organisation. Errors are *problem.Error, NotFound also if another key has bound it.
+	DeactivateClient func(ctx context.Context, caller auth.Caller, kid, account string) error
+	Fields           *policy.Fields // custom fields; a nil one has none
 	// Chain is the PEM of what certified the certificates of an issuer, the issuing CA first; nil if there is no such issuer.
 	Chain func(issuer string) []byte
+	// Offer is what a link to a private key is to give in a format, and DownloadPath what such links begin with behind the public URL:
+	// the secret of a link follows.
+	Offer        func(f bundle.Format) (ra.Offer, error)
+	DownloadPath string
+	// Spool is the folder of files without names, in which uploads stand while they are read: of at most 50 MiB each, four at a time.
+	// Empty: the system's for temporary files.
+	Spool string
+	// Processing is the description of code 0; default [Processing].
+	Processing string
 	// Login is what people know a principal by. Nil: what the registration authority calls it.
-	Login   func(ctx context.Context, principal string) string
-	Remote  func(*http.Request) netip.Addr                        // the client's address. Nil: no client has one
-	Observe func(ctx context.Context, endpoint string, err error) // is told of each request. Nil: nobody is
-	Now     func() time.Time                                      // nil: time.Now
+	Login func(ctx context.Context, principal string) string
+	// Principal finds the principal that has a login among those of a caller; "" if there is none. Nil: there is none.
+	Principal func(ctx context.Context, caller auth.Caller, login string) (string, error)
+	Remote    func(*http.Request) netip.Addr                        // the client's address. Nil: no client has one
+	Observe   func(ctx context.Context, endpoint string, err error) // is told of each request. Nil: nobody is
+	Now       func() time.Time                                      // nil: time.Now
 }
 
 // Server is the door. It is safe for concurrent use.
 type Server struct {
 	Config
-	table *rest.Table[endpoint]
+	table   *rest.Table[endpoint]
+	reports reports
+	uploads rest.Uploads
 }
 
 // handler answers a call, or says why not.
@@ -64,6 +91,13 @@ type handler func(s *Server, c *call) error
 func New(c Config) (*Server, error) {
 	if c.Login == nil {
 		c.Login = func(_ context.Context, principal string) string { return principal }
+	}
+	if c.Principal == nil {
+		c.Principal = func(context.Context, auth.Caller, string) (string, error) { return "", nil }
+	}
+	c.Processing = cmp.Or(c.Processing, Processing)
+	if c.Principal == nil {
+		c.Principal = func(context.Context, auth.Caller, string) (string, error) { return "", nil }
 	}
 	if c.Remote == nil {
 		c.Remote = func(*http.Request) netip.Addr { return netip.Addr{} }
@@ -82,7 +116,7 @@ func New(c Config) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Server{Config: c, table: table}, nil
+	return &Server{Config: c, table: table, reports: newReports(), uploads: rest.Uploads{Most: uploadsAtOnce, Each: uploadsEach}}, nil
 }
 
 // Handler serves Paths.
@@ -103,7 +137,11 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request, endpoint *string)
 		*endpoint = "scm/token"
 		return s.token(w, r)
 	}
-	found, allowed, ok := s.table.Find(r.Method, r.URL.EscapedPath())
+	path, authenticate := r.URL.EscapedPath(), s.authenticate
+	if behind, ok := strings.CutPrefix(path, PrivatePath+"/"); ok {
+		path, authenticate = "/"+behind, s.certified
+	}
+	found, allowed, ok := s.table.Find(r.Method, path)
 	if !ok {
 		if len(allowed) == 0 {
 			return errUnknownPath
@@ -113,7 +151,7 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request, endpoint *string)
 		return problem.New(problem.MethodNotAllowed, "this path takes %s", strings.Join(allowed, ", "))
 	}
 	*endpoint = found.Route.Handle.name
-	caller, err := s.authenticate(r)
+	caller, err := authenticate(r)
 	if err != nil {
 		return err
 	}

@@ -20,7 +20,9 @@ import (
 
 	"github.com/gatehouse-ca/gatehouse/audit"
 	"github.com/gatehouse-ca/gatehouse/auth"
+	"github.com/gatehouse-ca/gatehouse/bundle"
 	"github.com/gatehouse-ca/gatehouse/ca"
+	"github.com/gatehouse-ca/gatehouse/console"
 	"github.com/gatehouse-ca/gatehouse/identifier"
 	"github.com/gatehouse-ca/gatehouse/policy"
 	"github.com/gatehouse-ca/gatehouse/problem"
@@ -60,6 +62,8 @@ type world struct {
 	authority *ca.Authority
 	people    *auth.Principals
 	callers   map[string]auth.Caller
+	network   *network
+	ended     []string // ids of ACME accounts that were deactivated
 
 	mu  sync.Mutex
 	now time.Time
@@ -114,10 +118,11 @@ func newWorld(t *testing.T) *world {
 		profiles[c.Name], err = policy.New(c)
 		must(t, err)
 	}
+	profiles["proven"] = provenProfile(t)
 	fixed, err := auth.NewDirectory([]auth.Org{
-		{ID: 1, Slug: "main", Name: "Main", Profiles: []string{"tls", "approved", "numberless"}}, {ID: 2, Slug: "other", Name: "Other"},
+		{ID: 1, Slug: "main", Name: "Main", Profiles: []string{"tls", "approved", "numberless", "proven"}, EAB: auth.EABRequired}, {ID: 2, Slug: "other", Name: "Other"},
 		{ID: 3, Slug: "branch", Name: "Branch", Parent: 1},
-	}, "tls", "approved", "other", "numberless")
+	}, "tls", "approved", "other", "numberless", "proven")
 	must(t, err)
 	directory, err := fixed.Open(t.Context(), w.db, nil)
 	must(t, err)
@@ -133,8 +138,10 @@ func newWorld(t *testing.T) *world {
 	must(t, err)
 	authenticator, err := auth.NewAuthenticator(t.Context(), auth.AuthenticatorConfig{Principals: w.people})
 	must(t, err)
+	w.network = newNetwork(w.clock)
+	domains := w.network.domains(w.db, directory, profiles, sealer)
 	registrar := ra.New(ra.Config{
-		Store: w.db, Authority: w.authority, Certificate: w.db.Certificate, Profiles: profiles, Allowed: directory.Allowed, May: directory.May,
+		Store: w.db, Authority: w.authority, Certificate: w.db.Certificate, Profiles: profiles, Allowed: directory.Allowed, May: directory.May, Below: directory.Below, Domains: domains,
 		MayDecide: func(caller auth.Caller, role policy.ApproverRole, org auth.OrgID) error {
 			if role != policy.ByApprover {
 				return problem.New(problem.Unauthorized, "nobody has this role")
@@ -143,8 +150,13 @@ func newWorld(t *testing.T) *world {
 		},
 		Journal: journal{}, Escrow: ra.Escrow{Store: w.db, Sealer: sealer}, Now: w.clock,
 	})
+	external := auth.NewExternalAccounts(auth.ExternalAccountsConfig{
+		Store: w.db, Sealer: sealer, Journal: journal{}, Directory: directory, Now: w.clock, Serves: domains.Serves,
+		CheckNames: func(patterns []string) error { return policy.Restriction{Names: patterns}.Check() },
+	})
 	w.Server, err = New(Config{
-		PublicURL: "https://ca.example.com", Registrar: registrar, Authenticator: authenticator, Organisations: directory, Fields: fields, Now: w.clock,
+		External: external, EAB: auth.EABOptional, DeactivateClient: w.deactivate,
+		PublicURL: "https://ca.example.com", Registrar: registrar, Authenticator: authenticator, Organisations: directory, Tenants: w.tenants(directory, registrar), Domains: domains, Fields: fields, Now: w.clock,
 		Chain: func(issuer string) (chain []byte) {
 			if issuer != "main" {
 				return nil
@@ -154,8 +166,10 @@ func newWorld(t *testing.T) *world {
 			}
 			return chain
 		},
-		Login:  w.login,
-		Remote: func(*http.Request) netip.Addr { return netip.MustParseAddr("192.0.2.9") },
+		Offer:        func(f bundle.Format) (ra.Offer, error) { return console.ParseOffer(f.String(), "", false) },
+		DownloadPath: console.DownloadPath,
+		Login:        w.login,
+		Remote:       func(*http.Request) netip.Addr { return netip.MustParseAddr("192.0.2.9") },
 	})
 	must(t, err)
 	for _, p := range []struct {
@@ -255,8 +269,11 @@ func (w *world) as(login, method, path, body string) *http.Request {
 }
 
 func (w *world) do(r *http.Request) *httptest.ResponseRecorder {
+	w.t.Helper()
+	after := w.held(r)
 	rec := httptest.NewRecorder()
 	w.Handler().ServeHTTP(rec, r)
+	after(rec)
 	return rec
 }
 
@@ -271,7 +288,7 @@ func (w *world) call(login, method, path, body string, status int) *httptest.Res
 }
 
 // hashes are hexadecimal digests of what is never twice the same.
-var hashes = regexp.MustCompile(`("(?:md5|sha1|sha256)Hash":)"[0-9a-f]+"`)
+var hashes = regexp.MustCompile(`("(?:md5|sha1|sha256)(?:Hash)?":)"[0-9a-f]+"`)
 
 // golden makes an exchange and compares it with testdata/NAME.txt: what was asked, status, headers and body. -update writes the
 // file instead. What hides has named is written by its name.
