@@ -56,10 +56,12 @@ bench-lists:
 	trap '[ -z "$$server" ] || { kill $$server || true; wait $$server || true; }; rm -rf "$$dir"' EXIT; \
 	go build -o $$dir/gatehouse ./cmd/gatehouse; \
 	$$dir/gatehouse bench load --store $$dir/store $(LISTED) --measure; \
+	$$dir/gatehouse bench door --store $$dir/store; \
 	if command -v redis-server >/dev/null; then \
 		redis-server --bind 127.0.0.1 --port $(BENCH_PORT) --dir $$dir --save "" --appendonly yes --appendfsync always >$$dir/redis.log & server=$$!; \
 		until redis-cli -p $(BENCH_PORT) ping >/dev/null 2>&1; do kill -0 $$server; sleep 0.1; done; \
 		$$dir/gatehouse bench load --redis 127.0.0.1:$(BENCH_PORT) $(LISTED) --measure; \
+		$$dir/gatehouse bench door --redis 127.0.0.1:$(BENCH_PORT); \
 	else \
 		echo "redis-server is not installed, so nothing is measured on Redis"; \
 	fi

@@ -20,6 +20,7 @@ type benchCmd struct {
 	Issue benchIssueCmd `cmd:"" default:"withargs" help:"Measure full ACME issuances beside a stateless floor (the default)."`
 	Load  benchLoadCmd  `cmd:"" help:"Fill a store of its own with enrollments."`
 	List  benchListCmd  `cmd:"" help:"Measure lists in a store that bench load filled."`
+	Door  benchDoorCmd  `cmd:"" help:"Measure lists over HTTP, by the door for SCM clients of a gateway on a store that bench load filled."`
 	Flood benchFloodCmd `cmd:"" help:"Measure what floods by strangers do to a few clients."`
 }
 

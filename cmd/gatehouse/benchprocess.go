@@ -17,7 +17,7 @@ import (
 )
 
 const (
-	benchStart = 30 * time.Second // how long a server may take until it answers
+	benchStart = 3 * time.Minute  // how long a server may take until it answers: a large embedded store takes its time
 	benchStop  = 30 * time.Second // how long it may drain before it is killed
 )
 

@@ -38,6 +38,25 @@ var stockOrgs = []struct {
 	share uint64
 }{{1, 8}, {2, 1}, {3, 1}}
 
+// stockNumber is the number by which clients that number profiles know one of stockProfiles.
+func stockNumber(n int) int { return 100 + n }
+
+// addStock adds to what a throw-away gateway knows the profiles and organisations of loaded enrollments: the first organisation is
+// its own, the others are below that.
+func addStock(profiles map[string]*policy.Profile, orgs []auth.Org) ([]auth.Org, error) {
+	for n, p := range stockProfiles {
+		profile, err := policy.New(policy.Config{Name: p.name, Number: int32(stockNumber(n)), Issuer: "dev", Validity: stockValidity, Backdate: stockBackdate, DCV: policy.NoValidation, AllowNames: []string{"*.example.com"}})
+		if err != nil {
+			return nil, err
+		}
+		profiles[p.name] = profile
+	}
+	for _, o := range stockOrgs[1:] {
+		orgs = append(orgs, auth.Org{ID: o.id, Slug: fmt.Sprintf("stock-%d", o.id), Name: "Of bench load", Parent: stockOrgs[0].id})
+	}
+	return orgs, nil
+}
+
 // stockReasons are the reasons of loaded revocations (RFC 5280, 5.3.1): unspecified, keyCompromise, superseded and
 // cessationOfOperation.
 var stockReasons = []ca.Reason{0, 1, 4, 5}

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gatehouse-ca/gatehouse/auth"
 	"github.com/gatehouse-ca/gatehouse/ca"
 	"github.com/gatehouse-ca/gatehouse/ra"
 	"github.com/gatehouse-ca/gatehouse/storage"
@@ -75,21 +76,33 @@ func storeFile(t *testing.T, dir string) (lines []string) {
 func wantTotals(t *testing.T, store *benchStore, ids []ra.ID) {
 	t.Helper()
 	stock := &benchStock{now: time.Now()}
-	want := map[ra.Query]int64{{}: int64(len(ids))}
-	valid := map[ra.Query]int64{} // issued and expired
+	type counted struct {
+		q ra.Query
+		n int64
+	}
+	want := map[string]*counted{}
+	add := func(in map[string]*counted, q ra.Query) {
+		key := fmt.Sprintf("%+v", q)
+		if in[key] == nil {
+			in[key] = &counted{q: q}
+		}
+		in[key].n++
+	}
+	valid := map[string]*counted{} // issued and expired
 	for _, id := range ids {
 		f := stock.facts(id)
 		unit := f.names[0][strings.IndexByte(f.names[0], '.')+1:]
-		want[ra.Query{Org: f.org}]++
-		want[ra.Query{Org: f.org, Profile: f.profile}]++
-		want[ra.Query{Org: f.org, Requester: "acme:" + f.account}]++
-		want[ra.Query{Org: f.org, Name: f.names[1]}]++
-		want[ra.Query{Org: f.org, Suffix: unit}]++
-		want[ra.Query{Org: f.org, Suffix: unit, Profile: f.profile}]++
+		for _, q := range []ra.Query{
+			{}, {Org: f.org}, {Org: f.org, Profile: f.profile}, {Org: f.org, Requester: "acme:" + f.account}, {Org: f.org, Name: f.names[1]},
+			{Org: f.org, Suffix: unit}, {Org: f.org, Suffix: unit, Profile: f.profile},
+			{Orgs: []auth.OrgID{1, 2, 3}}, {Orgs: []auth.OrgID{1, 2, 3}, Profile: f.profile},
+		} {
+			add(want, q)
+		}
 		if f.revoked {
-			want[ra.Query{Org: f.org, Status: ra.StatusRevoked}]++
+			add(want, ra.Query{Org: f.org, Status: ra.StatusRevoked})
 		} else {
-			valid[ra.Query{Org: f.org}]++
+			add(valid, ra.Query{Org: f.org})
 		}
 	}
 	total := func(q ra.Query) int64 {
@@ -100,20 +113,21 @@ func wantTotals(t *testing.T, store *benchStore, ids []ra.ID) {
 		}
 		return found.Total
 	}
-	for q, n := range want {
-		if got := total(q); got != n {
-			t.Errorf("%+v: %d, want %d", q, got, n)
+	for _, c := range want {
+		if got := total(c.q); got != c.n {
+			t.Errorf("%+v: %d, want %d", c.q, got, c.n)
 		}
 	}
-	for q, n := range valid {
-		issued, expired := q, q
+	for _, c := range valid {
+		issued, expired := c.q, c.q
 		issued.Status, expired.Status = ra.StatusIssued, ra.StatusExpired
-		if got := total(issued) + total(expired); got != n {
-			t.Errorf("%+v: %d issued or expired, want %d", q, got, n)
+		if got := total(issued) + total(expired); got != c.n {
+			t.Errorf("%+v: %d issued or expired, want %d", c.q, got, c.n)
 		}
-		q.NotAfterTo = time.Now().Add(stockValidity)
-		if got := total(q); got != want[ra.Query{Org: q.Org}] {
-			t.Errorf("%+v: %d, want all %d", q, got, want[ra.Query{Org: q.Org}])
+		all := want[fmt.Sprintf("%+v", c.q)].n
+		c.q.NotAfterTo = time.Now().Add(stockValidity)
+		if got := total(c.q); got != all {
+			t.Errorf("%+v: %d, want all %d", c.q, got, all)
 		}
 	}
 }

@@ -48,7 +48,7 @@ func readyWithin(ctx context.Context, w *world) (why string) {
 			return ""
 		}
 		why = fmt.Sprintf("%v %s", err, body)
-		rest(ctx, 100*time.Millisecond)
+		idle(ctx, 100*time.Millisecond)
 		if ctx.Err() != nil {
 			return why
 		}
@@ -97,7 +97,7 @@ func (c *chaos) useNonce(ctx context.Context, h *history, gateway int) {
 				}
 			}
 		}
-		rest(ctx, 100*time.Millisecond)
+		idle(ctx, 100*time.Millisecond)
 	}
 	c.t.Errorf("gateway %d takes no nonce of its own", gateway)
 }
@@ -130,7 +130,7 @@ func (c *chaos) reuseNonces(ctx context.Context) {
 					c.t.Errorf("invariant 17: a used nonce was accepted by gateway %d", k)
 					break
 				}
-				rest(ctx, 100*time.Millisecond)
+				idle(ctx, 100*time.Millisecond)
 			}
 		}
 		client.CloseIdleConnections()
@@ -176,7 +176,7 @@ func (c *chaos) settled(ctx context.Context) (left string) {
 		if err != nil {
 			left = err.Error()
 		}
-		rest(ctx, 200*time.Millisecond)
+		idle(ctx, 200*time.Millisecond)
 		if ctx.Err() != nil {
 			return left
 		}

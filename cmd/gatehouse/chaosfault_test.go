@@ -168,7 +168,7 @@ var replicatedFaults = append([]fault{
 
 // lasts lets a fault last for a random time.
 func lasts(r *rand.Rand, least, most time.Duration) {
-	rest(context.Background(), least+time.Duration(r.Int64N(int64(most-least))))
+	idle(context.Background(), least+time.Duration(r.Int64N(int64(most-least))))
 }
 
 // freezeServer stops a server with its connections open.
@@ -195,7 +195,7 @@ func (m *member) bringUp() {
 			m.t.Cleanup(func() { keepLog(m.t, i) })
 			return
 		}
-		rest(m.t.Context(), 500*time.Millisecond)
+		idle(m.t.Context(), 500*time.Millisecond)
 	}
 	m.t.Errorf("a gateway does not start again within %v: %v", recoverWithin, err)
 }

@@ -41,7 +41,7 @@ func newListWatch(c *chaos) *listWatch {
 				if _, der, err := lookAt(ctx, "http://"+m.plain+"/crl/dev/0.crl"); err == nil {
 					l.see(k, der)
 				}
-				rest(ctx, 250*time.Millisecond)
+				idle(ctx, 250*time.Millisecond)
 			}
 		})
 	}
@@ -135,7 +135,7 @@ func (l *listWatch) caughtUp(ctx context.Context) {
 		if behind < 0 {
 			return
 		}
-		rest(ctx, 50*time.Millisecond)
+		idle(ctx, 50*time.Millisecond)
 		if ctx.Err() != nil {
 			l.c.t.Errorf("invariant 25: gateway %d does not come to serve list %s", behind, newest)
 			return

@@ -104,7 +104,7 @@ func (l *chaosLoad) work(ctx context.Context) {
 			l.mu.Unlock()
 			return
 		}
-		rest(ctx, 100*time.Millisecond) // the machine has gateways to run as well
+		idle(ctx, 100*time.Millisecond) // the machine has gateways to run as well
 	}
 }
 
@@ -149,7 +149,7 @@ func (l *chaosLoad) seeThrough(ctx context.Context, h *history) bool {
 		if ctx.Err() == nil {
 			l.failed(h, err)
 		}
-		rest(ctx, 200*time.Millisecond)
+		idle(ctx, 200*time.Millisecond)
 	}
 	return false
 }
@@ -213,8 +213,8 @@ func (l *chaosLoad) histories() []*history {
 	return l.all[:len(l.all):len(l.all)]
 }
 
-// rest lets time pass.
-func rest(ctx context.Context, d time.Duration) {
+// idle lets time pass.
+func idle(ctx context.Context, d time.Duration) {
 	select {
 	case <-time.After(d):
 	case <-ctx.Done():

@@ -44,7 +44,7 @@ func (c *checkCmd) Run(ctx context.Context, s streams) error {
 	results = append(results, checkIssuers(settings)...)
 	results = append(results, checkProfiles(settings)...)
 	serving := running(settings.folder)
-	results = append(results, checkCertificate(settings, serving, time.Now()))
+	results = append(results, checkCertificate(settings, serving, time.Now()), checkClients(settings))
 	results = append(results, checkState(ctx, settings, serving)...)
 	if !serving {
 		results = append(results, checkPorts(settings)...)

@@ -101,3 +101,15 @@ func missingHost(s *settings, names []string, leaf *x509.Certificate) string {
 	}
 	return ""
 }
+
+// checkClients is about certificates of clients.
+func checkClients(s *settings) checkResult {
+	detail := "not asked for"
+	if s.asksClients {
+		detail = "asked for at the listener; /private/api takes those that gatehouse key add has bound"
+		if len(s.trustedProxies) > 0 {
+			detail += "; WARNING: behind a proxy of trusted_proxies that ends TLS the certificate is the proxy's, whoever calls: bind none that a proxy has"
+		}
+	}
+	return checkResult{"client certs", true, detail}
+}

@@ -77,9 +77,13 @@ type fileConfig struct {
 	RequestValidation requestValidationConfig `yaml:"request_validation"`
 	// WaitingRequests bounds how many requests may wait for approval.
 	WaitingRequests waitingConfig `yaml:"waiting_requests"`
+	// Imports bounds how much one organisation may have that was imported.
+	Imports importsConfig `yaml:"imports"`
 	// RevokeReplaced is how long after its successor was issued a certificate that was replaced is revoked as superseded, 1s to
 	// 365d. A renewal revokes nothing. Absent: it is not revoked.
 	RevokeReplaced duration `yaml:"revoke_replaced"`
+	// SCM is about the door for programs that were written for SCM.
+	SCM scmConfig `yaml:"scm"`
 
 	source *source // where the words stand, for errors found later
 }
@@ -95,6 +99,10 @@ type tlsConfig struct {
 	Issuer   string   `yaml:"issuer"`
 	Names    []string `yaml:"names"`
 	Validity duration `yaml:"validity"` // of the gateway's own; default 30d, at least 1h
+
+	// ClientCertificates is off (default) or on: each client is asked for a certificate, which it need not have, so that principals
+	// can be known by theirs below /private/api (docs/access.md). It is for a listener that clients reach without a proxy that ends TLS.
+	ClientCertificates string `yaml:"client_certificates"`
 }
 
 // storeConfig says where the gateway's state is. Without it, or empty, it is embedded: in the folder "store" of the data

@@ -196,7 +196,7 @@ func (c *core) openIssuance(ctx context.Context) error {
 	profiles, allowed := s.issuable(c.organisations.Allowed)
 	c.registrar = ra.New(ra.Config{
 		Store: c.db, Authority: c.authority, Certificate: c.db.Certificate, Profiles: profiles, Allowed: allowed, Domains: c.domains, NameRules: c.nameRules, Now: c.clock.Now, Log: s.log,
-		May: c.organisations.May, MayDecide: c.mayDecide, Journal: c.journal, WaitingBounds: c.waitingBounds,
+		May: c.organisations.May, Below: c.organisations.Below, MayDecide: c.mayDecide, Journal: c.journal, WaitingBounds: c.waitingBounds, ImportBounds: c.importBounds,
 		Validation: c.requestValidationIn(),
 		Escrow:     c.escrow(), RevokeReplaced: s.revokeReplaced,
 	})

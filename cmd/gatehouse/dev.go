@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
 	"net/netip"
 	"os"
@@ -50,6 +51,7 @@ type devFlags struct {
 
 	DieAt   string `hidden:"" help:"Tests: end the process without warning: step=N:COUNT, before=KEY:COUNT or after=KEY:COUNT."`
 	StopAt  string `hidden:"" help:"Tests: the same, but stop it until SIGCONT."`
+	Stock   bool   `hidden:"" help:"Know the organisations and profiles that bench load makes enrollments of."`
 	Witness string `hidden:"" help:"Tests: append everything that the signer is given to this file."`
 }
 
@@ -138,7 +140,13 @@ func devSettings(folder string, f devFlags, h *testca.Hierarchy, resolver string
 	if err != nil {
 		return nil, err
 	}
-	organisations, err := auth.NewDirectory([]auth.Org{{ID: 1, Slug: "dev", Name: "Throw-away organisation"}}, profile.Name())
+	profiles, orgs := map[string]*policy.Profile{profile.Name(): profile}, []auth.Org{{ID: 1, Slug: "dev", Name: "Throw-away organisation"}}
+	if f.Stock {
+		if orgs, err = addStock(profiles, orgs); err != nil {
+			return nil, err
+		}
+	}
+	organisations, err := auth.NewDirectory(orgs, slices.Sorted(maps.Keys(profiles))...)
 	if err != nil {
 		return nil, err
 	}
@@ -146,7 +154,7 @@ func devSettings(folder string, f devFlags, h *testca.Hierarchy, resolver string
 		folder: folder, drainDelay: f.DrainDelay, listen: f.Listen, httpListen: f.HTTPListen, adminListen: f.AdminListen,
 		organisations: organisations, eab: auth.EABOff, cnameTarget: "dcv.gatehouse.test", // RFC 6761, 6.2: nobody's
 		issuers:  []ca.Issuer{issuer("dev", cmp.Or(f.HTTPURL, "http://"+f.HTTPListen), append(h.Chain(), h.Root.Certificate), backend, 0, 0)},
-		profiles: map[string]*policy.Profile{"dev": profile}, defaultProfile: "dev",
+		profiles: profiles, defaultProfile: "dev",
 		validation: dcv.Config{
 			Resolver: dcv.ResolverConfig{Servers: []string{resolver}}, HTTPPort: f.HTTP01Port, TLSALPNPort: f.TLSALPNPort, AllowLoopback: true,
 			MaxConcurrent: 512, MaxPerTarget: 512, // every name is one machine here

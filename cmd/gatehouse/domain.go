@@ -22,6 +22,12 @@ type domainCmd struct {
 	Addresses domainAddressesCmd `cmd:"" help:"List the addresses at which a validation by e-mail can be confirmed."`
 	Resend    domainResendCmd    `cmd:"" help:"Send the mails of a validation again, with new links."`
 
+	Cancel     domainCancelCmd     `cmd:"" help:"End a validation that is under way. A proof that there is stays."`
+	Invalidate domainInvalidateCmd `cmd:"" help:"Forget the proof, so that nothing is issued on it any more, and end a validation that is under way."`
+
+	Suspend  domainSuspendCmd  `cmd:"" help:"Have nothing be issued for a domain until it is activated."`
+	Activate domainActivateCmd `cmd:"" help:"End the suspension of a domain."`
+
 	Delegate domainDelegateCmd `cmd:"" help:"Ask that an organisation below the owner may use the domain."`
 	Approve  domainApproveCmd  `cmd:"" help:"Let an organisation use the domain as was asked."`
 	Reject   domainRejectCmd   `cmd:"" help:"Refuse a delegation, or take back an approved one."`
@@ -31,12 +37,16 @@ type domainCmd struct {
 // domainView is a domain as the operator's commands show it.
 type domainView struct {
 	Domain      string           `json:"domain"`
+	Number      int32            `json:"number"`
 	Org         string           `json:"org"` // slug of the owner
 	OrgID       int32            `json:"orgId"`
 	Status      string           `json:"status"` // not validated, validated, expired
 	Created     time.Time        `json:"created"`
-	Method      string           `json:"method,omitempty"` // of the proof
-	Until       time.Time        `json:"until,omitzero"`   // under the profile that takes it longest
+	Suspended   time.Time        `json:"suspended,omitzero"`
+	Description string           `json:"description,omitempty"`
+	Privileges  []string         `json:"privileges,omitempty"` // of the owner, where it has not all of them
+	Method      string           `json:"method,omitempty"`     // of the proof
+	Until       time.Time        `json:"until,omitzero"`       // under the profile that takes it longest
 	Proof       *provenView      `json:"proof,omitempty"`
 	Delegations []delegationView `json:"delegations"`
 	Validation  *lookingView     `json:"validation,omitempty"`
@@ -49,19 +59,23 @@ type delegationView struct {
 	State     string    `json:"state"` // requested, approved, rejected
 	Requested time.Time `json:"requested"`
 	Decided   time.Time `json:"decided,omitzero"`
+
+	Privileges []string `json:"privileges,omitempty"` // where it has not all of them
 }
 
 // lookingView is a validation that did not succeed yet.
 type lookingView struct {
-	Method   string       `json:"method"`
-	Location string       `json:"location"` // a URL, or a DNS name
-	Record   string       `json:"record"`   // file, TXT or CNAME
-	Value    string       `json:"value"`
-	Begun    time.Time    `json:"begun"`
-	Expires  time.Time    `json:"expires"`
-	Due      time.Time    `json:"due,omitzero"` // when the gateway looks next
-	Attempts int          `json:"attempts"`
-	Failed   *failureView `json:"failed,omitempty"`
+	Method   string    `json:"method"`
+	Location string    `json:"location"` // a URL, or a DNS name
+	Record   string    `json:"record"`   // file, TXT or CNAME
+	Value    string    `json:"value"`
+	Begun    time.Time `json:"begun"`
+	Expires  time.Time `json:"expires"`
+
+	Submitted time.Time    `json:"submitted,omitzero"` // since when the gateway looks
+	Due       time.Time    `json:"due,omitzero"`       // when the gateway looks next
+	Attempts  int          `json:"attempts"`
+	Failed    *failureView `json:"failed,omitempty"`
 }
 
 // domainPage is one page of domains.
@@ -127,9 +141,17 @@ func (c *domainListCmd) Run(ctx context.Context, s streams) error {
 		if !v.Until.IsZero() {
 			until = day(v.Until)
 		}
-		return []any{v.Domain, v.Org, v.Status, until, v.delegates()}
+		return []any{v.Domain, v.Org, v.standing(), until, v.delegates()}
 	})
 	return errors.Join(err, at.more(s.out, "domain list", page.Next))
+}
+
+// standing is the status, and that it is suspended.
+func (v domainView) standing() string {
+	if v.Suspended.IsZero() {
+		return v.Status
+	}
+	return v.Status + ", suspended"
 }
 
 func (v domainView) delegates() string {
@@ -141,6 +163,14 @@ func (v domainView) delegates() string {
 		return "-"
 	}
 	return strings.Join(list, ", ")
+}
+
+// forNames says what names a use of a domain is for, if not for all.
+func forNames(privileges []string) string {
+	if len(privileges) == 0 {
+		return ""
+	}
+	return ", for " + strings.Join(privileges, ", ")
 }
 
 type domainShowCmd struct{ domainArg }
@@ -162,11 +192,18 @@ func (c *domainShowCmd) Run(ctx context.Context, s streams) error {
 // describe writes a domain for people.
 func (v domainView) describe(p page) {
 	p.line(0, "domain        %s", v.Domain)
-	p.line(0, "owner         %s", v.Org)
+	p.line(0, "number        %d", v.Number)
+	p.line(0, "owner         %s%s", v.Org, forNames(v.Privileges))
 	p.line(0, "status        %s", v.Status)
+	if !v.Suspended.IsZero() {
+		p.line(0, "suspended     since %s: nothing is issued for it", utc(v.Suspended))
+	}
 	p.line(0, "added         %s", utc(v.Created))
+	if v.Description != "" {
+		p.line(0, "description   %s", v.Description)
+	}
 	for _, l := range v.Delegations {
-		p.line(0, "delegation    %s: %s", l.Org, l.State)
+		p.line(0, "delegation    %s: %s%s", l.Org, l.State, forNames(l.Privileges))
 	}
 	if v.Proof != nil {
 		p.line(0, "")
@@ -188,6 +225,9 @@ func (v domainView) describe(p page) {
 	p.line(0, "")
 	p.line(0, "%s: under way since %s, until %s", l.Method, utc(l.Begun), utc(l.Expires))
 	l.publish(p)
+	if l.Submitted.IsZero() {
+		p.line(1, "the gateway does not look before that is said to be published, as gatehouse domain check %s does", v.Domain)
+	}
 	if !l.Due.IsZero() {
 		p.line(1, "the gateway looks next at %s; it has looked %s times", utc(l.Due), strconv.Itoa(l.Attempts))
 	}
@@ -202,7 +242,11 @@ func (l *lookingView) publish(p page) {
 	switch l.Record {
 	case "file":
 		p.line(1, "publish a file at  %s", l.Location)
-		p.line(1, "with this content  %s", l.Value)
+		first, second, two := strings.Cut(l.Value, "\n")
+		p.line(1, "with this content  %s", first)
+		if two {
+			p.line(1, "and a second line  %s", second)
+		}
 	default:
 		end := ""
 		if l.Record == "CNAME" {
@@ -254,40 +298,26 @@ func (c *domainCheckCmd) Run(ctx context.Context, s streams) error {
 	return fmt.Errorf("%s is not validated yet", v.Domain)
 }
 
-// delegationArg is a command about one delegation.
-type delegationArg struct {
-	domainArg
-	To string `help:"Slug of the organisation." required:""`
-}
-
-func (c *delegationArg) decide(ctx context.Context, s streams, verb string) error {
-	return c.run(ctx, s, verb, domainEdit{To: c.To}, func(v domainView) string {
-		return fmt.Sprintf("%s: %s", v.Domain, v.delegates())
-	})
-}
-
-type domainDelegateCmd struct{ delegationArg }
-
-func (c *domainDelegateCmd) Run(ctx context.Context, s streams) error {
-	return c.decide(ctx, s, "delegate")
-}
-
-type domainApproveCmd struct{ delegationArg }
-
-func (c *domainApproveCmd) Run(ctx context.Context, s streams) error {
-	return c.decide(ctx, s, "approve")
-}
-
-type domainRejectCmd struct{ delegationArg }
-
-func (c *domainRejectCmd) Run(ctx context.Context, s streams) error {
-	return c.decide(ctx, s, "reject")
-}
-
 type domainRemoveCmd struct{ domainArg }
 
 func (c *domainRemoveCmd) Run(ctx context.Context, s streams) error {
 	return c.run(ctx, s, "remove", domainEdit{}, func(v domainView) string {
 		return v.Domain + " is nobody's any more; certificates that were issued stay"
+	})
+}
+
+type domainCancelCmd struct{ domainArg }
+
+func (c *domainCancelCmd) Run(ctx context.Context, s streams) error {
+	return c.run(ctx, s, "cancel", domainEdit{}, func(v domainView) string {
+		return "no validation of " + v.Domain + " is under way; it is " + v.Status
+	})
+}
+
+type domainInvalidateCmd struct{ domainArg }
+
+func (c *domainInvalidateCmd) Run(ctx context.Context, s streams) error {
+	return c.run(ctx, s, "invalidate", domainEdit{}, func(v domainView) string {
+		return v.Domain + " is " + v.Status + "; certificates that were issued stay"
 	})
 }

@@ -127,6 +127,16 @@ func TestADomainIsValidatedOnce(t *testing.T) {
 	if out := i.mustCommand("domain", "list", "--org", "sales"); strings.Contains(out, "cname.example.com") || !strings.Contains(out, "txt.example.com") {
 		t.Errorf("domain list says\n%s", out)
 	}
+	i.domain("validate", "file.example.com", "--method", "txt")
+	if v := i.domain("cancel", "file.example.com"); v.Validation != nil || v.Status != "validated" {
+		t.Errorf("after its validation was cancelled: %+v", v)
+	}
+	if v := i.domain("invalidate", "file.example.com"); v.Proof != nil || v.Status != "not validated" {
+		t.Errorf("after its proof was forgotten: %+v", v)
+	}
+	if o := sales.order("file.example.com"); o.Status != "pending" {
+		t.Errorf("under a domain whose proof was forgotten the order is %s", o.Status)
+	}
 	if _, stderr, status := i.command("domain", "show", "cname.example.com"); status != 1 || !strings.Contains(stderr, "there is no domain cname.example.com") {
 		t.Errorf("%d, %s", status, stderr)
 	}

@@ -24,7 +24,8 @@ type domainEdit struct {
 	Method string `json:"method,omitempty"`
 	To     string `json:"to,omitempty"`
 
-	Addresses []string `json:"addresses,omitempty"`
+	Addresses  []string `json:"addresses,omitempty"`
+	Privileges []string `json:"privileges,omitempty"`
 }
 
 // domainMethods are the methods by the words of the command line.
@@ -67,8 +68,8 @@ func (a *admin) slug(id auth.OrgID) string {
 func (a *admin) viewDomain(d *ra.Domain) domainView {
 	status, until := a.domains.Status(d)
 	v := domainView{
-		Domain: d.Name.Value(), Org: a.slug(d.Org), OrgID: int32(d.Org), Status: string(status), Created: d.Created, Until: until,
-		Delegations: []delegationView{},
+		Domain: d.Name.Value(), Number: int32(d.Number), Org: a.slug(d.Org), OrgID: int32(d.Org), Status: string(status), Created: d.Created, Until: until,
+		Suspended: d.Suspended, Description: d.Description, Privileges: texts(d.Own), Delegations: []delegationView{},
 	}
 	if p := d.Proof; p != nil {
 		v.Method = string(p.Method)
@@ -77,12 +78,13 @@ func (a *admin) viewDomain(d *ra.Domain) domainView {
 	for _, l := range d.Delegations {
 		v.Delegations = append(v.Delegations, delegationView{
 			Org: a.slug(l.Org), OrgID: int32(l.Org), State: string(l.State), Requested: l.Requested, Decided: l.Decided,
+			Privileges: texts(l.Privileges),
 		})
 	}
 	if l := d.Validation; l != nil {
 		v.Validation = &lookingView{
 			Method: string(l.Method), Location: dcv.Location(l.Method, d.Name, l.Publication), Record: recordOf(l.Method), Value: l.Publication.Value,
-			Begun: l.Begun, Expires: l.Expires, Due: l.Due, Attempts: l.Attempts,
+			Begun: l.Begun, Submitted: l.Submitted, Expires: l.Expires, Due: l.Due, Attempts: l.Attempts,
 		}
 		if f := l.Failed; f != nil {
 			v.Validation.Failed = &failureView{Kind: f.Kind.String(), Detail: f.Detail, At: f.At}
@@ -93,6 +95,13 @@ func (a *admin) viewDomain(d *ra.Domain) domainView {
 	}
 	v.Email = viewEmailing(d.Email, a.now())
 	return v
+}
+
+func texts(list []ra.Privilege) (out []string) {
+	for _, p := range list {
+		out = append(out, string(p))
+	}
+	return out
 }
 
 // recordOf is what a method has published.
@@ -167,8 +176,20 @@ func (a *admin) domainEdit(caller auth.Caller, r *http.Request) (any, error) {
 		return a.domain(a.domains.ResendEmail(ctx, caller, name, in.Addresses))
 	case "check":
 		return a.domain(a.domains.Check(ctx, caller, name))
+	case "cancel":
+		return a.domain(a.domains.CancelValidation(ctx, caller, name))
+	case "invalidate":
+		return a.domain(a.domains.Invalidate(ctx, caller, name))
 	case "delegate":
-		return a.domain(a.domains.Delegate(ctx, caller, name, in.To))
+		var privileges []ra.Privilege
+		for _, p := range in.Privileges {
+			privileges = append(privileges, ra.Privilege(p))
+		}
+		return a.domain(a.domains.DelegateFor(ctx, caller, name, in.To, privileges))
+	case "suspend":
+		return a.domain(a.domains.Suspend(ctx, caller, name))
+	case "activate":
+		return a.domain(a.domains.Activate(ctx, caller, name))
 	case "approve":
 		return a.domain(a.domains.Approve(ctx, caller, name, in.To))
 	case "reject":

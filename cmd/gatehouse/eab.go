@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -22,20 +23,25 @@ type eabCmd struct {
 
 // eabView is a key as the operator's commands show it.
 type eabView struct {
-	KID      string    `json:"kid"`
-	HMACKey  string    `json:"hmacKey,omitempty"` // base64url; in the answer to add alone
-	Org      string    `json:"org"`               // slug
-	OrgID    int32     `json:"orgId"`
-	Label    string    `json:"label,omitempty"`
-	Status   string    `json:"status"` // usable, used, expired, revoked
-	Profiles []string  `json:"profiles,omitempty"`
-	Names    []string  `json:"names,omitempty"`
-	Reusable bool      `json:"reusable"`
-	Created  time.Time `json:"created"`
-	Expires  time.Time `json:"expires,omitzero"`
-	Revoked  time.Time `json:"revoked,omitzero"`
-	Accounts []string  `json:"accounts,omitempty"` // at most a hundred; with one key alone, not in lists
-	Bound    int64     `json:"bound,omitempty"`    // how many accounts there are; the same
+	KID      string   `json:"kid"`
+	HMACKey  string   `json:"hmacKey,omitempty"` // base64url; in the answer to add alone
+	Org      string   `json:"org"`               // slug
+	OrgID    int32    `json:"orgId"`
+	Label    string   `json:"label,omitempty"`
+	Status   string   `json:"status"` // usable, used, expired, revoked, removed
+	Profiles []string `json:"profiles,omitempty"`
+	Names    []string `json:"names,omitempty"`
+	// Number is what SCM's clients call it by; zero: they have not asked yet.
+	Number    int32     `json:"number,omitempty"`
+	ByDomains bool      `json:"byDomains,omitempty"` // its accounts may ask for what Domains cover, and nothing else
+	Domains   []string  `json:"domains,omitempty"`
+	Reusable  bool      `json:"reusable"`
+	Created   time.Time `json:"created"`
+	Expires   time.Time `json:"expires,omitzero"`
+	Revoked   time.Time `json:"revoked,omitzero"`
+	Removed   time.Time `json:"removed,omitzero"`   // its accounts may ask for nothing any more
+	Accounts  []string  `json:"accounts,omitempty"` // at most a hundred; with one key alone, not in lists
+	Bound     int64     `json:"bound,omitempty"`    // how many accounts there are; the same
 	// Directory is where a client uses it; in the answer to add alone.
 	Directory string `json:"directory,omitempty"`
 	Note      string `json:"note,omitempty"` // why no directory takes it; the same
@@ -150,12 +156,21 @@ func (v eabView) print(out io.Writer) error {
 	row("use", v.use())
 	row("profiles", strings.Join(v.Profiles, ", "))
 	row("names", strings.Join(v.Names, ", "))
+	if v.ByDomains {
+		row("domains", cmp.Or(strings.Join(v.Domains, ", "), "none: nothing can be ordered"))
+	}
+	if v.Number != 0 {
+		row("number", strconv.Itoa(int(v.Number)))
+	}
 	row("made", day(v.Created)+" UTC")
 	if !v.Expires.IsZero() {
 		row("expires", day(v.Expires)+" UTC")
 	}
 	if !v.Revoked.IsZero() {
 		row("revoked", day(v.Revoked)+" UTC")
+	}
+	if !v.Removed.IsZero() {
+		row("removed", day(v.Removed)+" UTC: its accounts may ask for nothing any more")
 	}
 	row("accounts", strconv.FormatInt(v.Bound, 10))
 	if err := w.Flush(); err != nil {

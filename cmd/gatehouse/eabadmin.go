@@ -24,6 +24,7 @@ func (a *admin) viewEAB(k auth.EABState) eabView {
 	v := eabView{
 		KID: k.ID, Org: k.OrgSlug, OrgID: int32(k.Org), Label: k.Label, Status: eabStatus(k.EABKey, a.now()), Profiles: k.Profiles, Names: k.Names,
 		Reusable: k.Reusable, Created: k.Created, Expires: k.Expires, Revoked: k.Revoked, Accounts: k.Accounts, Bound: k.Bound,
+		Number: k.Number, ByDomains: k.ByDomains, Domains: k.Domains, Removed: k.Removed,
 	}
 	return v
 }
@@ -33,6 +34,8 @@ func eabStatus(k *auth.EABKey, now time.Time) string {
 	switch {
 	case k.Usable(now) == nil:
 		return "usable"
+	case !k.Removed.IsZero():
+		return "removed"
 	case !k.Revoked.IsZero():
 		return "revoked"
 	case k.Account != "":

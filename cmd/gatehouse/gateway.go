@@ -318,7 +318,10 @@ func (g *gateway) servers() (doors, plain []*web.Server, err error) {
 	if g.own != nil {
 		listenerTLS = g.own.config()
 	}
-	door, err := serve(web.Config{Listener: g.listener, TLS: listenerTLS, Handler: g.doors(), TrustedProxies: s.trustedProxies})
+	if s.asksClients {
+		listenerTLS = web.AskClients(listenerTLS)
+	}
+	door, err := serve(web.Config{Listener: g.listener, TLS: listenerTLS, Handler: g.doors(), TrustedProxies: s.trustedProxies, Bodies: bodies()})
 	if err != nil {
 		return nil, nil, err
 	}

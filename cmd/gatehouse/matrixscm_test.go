@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"regexp"
@@ -149,7 +150,13 @@ func scmTable(t *testing.T) doorTable {
 
 	table := doorTable{door: "scm", routes: scm.Routes(), rows: map[string]map[stranger]trial{}}
 	table.rows["POST "+scm.TokenPath] = tokenRow(h)
-	for route, r := range scmRoutes(e, e.Org, csr) {
+	routes := scmRoutes(e, e.Org, csr)
+	maps.Copy(routes, h.acmeRoutes(e.Org))
+	maps.Copy(routes, h.dcvRoutes(e.Org))
+	maps.Copy(routes, h.domainRoutes(e.Org))
+	maps.Copy(routes, h.organizationRoutes(e.Org))
+	maps.Copy(routes, keystoreRoutes(e))
+	for route, r := range routes {
 		method, _, _ := strings.Cut(route, " ")
 		by := func(who string, status int, codes ...int) trial {
 			return try(func(t *testing.T) { scmRefused(t, method, h.do(method, r.path, r.body, token[who]), status, codes...) })
@@ -194,7 +201,10 @@ func (h *scmHouse) importRow(table doorTable, org auth.OrgID) {
 	}
 	row := map[stranger]trial{}
 	for s, token := range map[stranger]string{none: "", wrong: "ght_x", expired: h.old["ended"], disabled: h.old["gone"]} {
-		row[s] = try(func(t *testing.T) { scmRefused(t, "POST", h.do("POST", path, body(org), token), 401, -16) })
+		row[s] = try(func(t *testing.T) {
+			scmRefused(t, "POST", h.do("POST", path, body(org), token), 401, -16)
+			h.zipRefused(t, s, org, token)
+		})
 	}
 	refused := func(who string, org auth.OrgID) string {
 		w := h.do("POST", path, body(org), tokens[who])
@@ -207,11 +217,13 @@ func (h *scmHouse) importRow(table doorTable, org auth.OrgID) {
 		if foreign, absent := refused("stranger", org), refused("stranger", 4711); foreign != absent || !strings.HasPrefix(foreign, "[") {
 			t.Errorf("another's is answered with %s, and what there is not with %s", foreign, absent)
 		}
+		h.zipRefused(t, otherTenant, org, tokens["stranger"])
 	})
 	row[lowerRole] = try(func(t *testing.T) {
 		if said := refused("auditor", org); !strings.HasPrefix(said, "[") || !strings.Contains(said, "needs the role") {
 			t.Errorf("the answer is %s", said)
 		}
+		h.zipRefused(t, lowerRole, org, tokens["auditor"])
 	})
 	table.rows[route] = row
 }
@@ -254,7 +266,7 @@ func scmRefused(t *testing.T, method string, w *httptest.ResponseRecorder, statu
 
 // scmShape is an answer without the numbers that it was asked for.
 func scmShape(w *httptest.ResponseRecorder) string {
-	return w.Header().Get("Location") + regexp.MustCompile(`(enrollment|certificate|organisation|number|location) (\\")?[0-9a-f]+`).ReplaceAllString(w.Body.String(), "$1 X")
+	return w.Header().Get("Location") + regexp.MustCompile(`(enrollment|certificate|domain|organisation|account|number|location) (\\")?[0-9a-f]+`).ReplaceAllString(w.Body.String(), "$1 X")
 }
 
 func scmCSR(t *testing.T, name string) string {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"text/tabwriter"
@@ -20,7 +21,7 @@ type orgCmd struct {
 	Show    orgShowCmd    `cmd:"" help:"Show one organisation."`
 	Set     orgSetCmd     `cmd:"" help:"Change an organisation that was made by command."`
 	Disable orgDisableCmd `cmd:"" help:"Let an organisation, and those below it, do nothing but revoke."`
-	Enable  orgEnableCmd  `cmd:"" help:"Take a disable back."`
+	Enable  orgEnableCmd  `cmd:"" help:"Take a disable back, or a deletion by an SCM client."`
 }
 
 // orgView is an organisation as the operator's commands show it.
@@ -36,22 +37,31 @@ type orgView struct {
 	Configured bool      `json:"configured"`
 	Created    time.Time `json:"created,omitzero"`
 	Disabled   time.Time `json:"disabled,omitzero"`
+	Deleted    time.Time `json:"deleted,omitzero"`   // at a door: none lists it
 	Obstacle   string    `json:"obstacle,omitempty"` // why it does not work
 
 	AllowNames []string `json:"allowNames,omitempty"` // its own rules; those above it are shown with those
 	DenyNames  []string `json:"denyNames,omitempty"`
+
+	Details *auth.OrgDetails `json:"details,omitempty"` // that an SCM client has noted
 }
 
 func viewOrg(o auth.OrgState) orgView {
-	return orgView{
+	v := orgView{
 		ID: int32(o.ID), Slug: o.Slug, Name: o.Name, Parent: o.ParentSlug, Depth: o.Depth, Children: o.Children, Profiles: o.Profiles, EAB: o.EAB.String(),
-		Configured: o.Configured, Created: o.Created, Disabled: o.Disabled, Obstacle: o.Obstacle,
+		Configured: o.Configured, Created: o.Created, Disabled: o.Disabled, Deleted: o.Closed, Obstacle: o.Obstacle,
 		AllowNames: o.AllowNames, DenyNames: o.DenyNames,
 	}
+	if !o.Details.Empty() {
+		v.Details = &o.Details
+	}
+	return v
 }
 
 func (v orgView) status() string {
 	switch {
+	case !v.Deleted.IsZero():
+		return "deleted"
 	case !v.Disabled.IsZero():
 		return "disabled"
 	case v.Obstacle != "":
@@ -157,6 +167,14 @@ func (f *adminFlags) print(out io.Writer, v orgView) error {
 	row("allowed names", strings.Join(v.AllowNames, ", "))
 	row("denied names", strings.Join(v.DenyNames, ", "))
 	row("below it", strconv.Itoa(v.Children))
+	if d := v.Details; d != nil {
+		row("alternative name", d.AlternativeName)
+		row("alias", d.Alias)
+		row("contacts", strings.Join(d.ContactEmails, ", "))
+		row("address", strings.Join(slices.DeleteFunc([]string{
+			d.Address1, d.Address2, d.Address3, strings.TrimSpace(d.PostalCode + " " + d.City), d.State, d.Country,
+		}, func(line string) bool { return line == "" }), ", "))
+	}
 	if v.Configured {
 		row("made", "in the configuration file, which alone changes it")
 	} else {

@@ -26,10 +26,16 @@ func (c *fileConfig) requireTLS(need func(given bool, path, example string)) err
 	}
 	files := t.Cert != "" || t.Key != ""
 	own := t.Issuer != "" || len(t.Names) > 0 || t.Validity != 0
+	asks, err := t.asksClients()
+	if err != nil {
+		return c.source.at("tls.client_certificates", err)
+	}
 	const forms = "either cert and key, which are files, or issuer and names, for a certificate that the gateway issues itself"
 	switch {
 	case files && own:
 		return c.source.at("tls", errors.New("tls holds both forms; keep "+forms))
+	case !files && !own && asks:
+		return c.source.at("tls.client_certificates", errors.New("client_certificates is on, and the listener speaks plain HTTP: a proxy that ends TLS shows no client's certificate; give "+forms+", and let clients reach this listener itself, or turn client_certificates off"))
 	case !files && !own:
 		return c.source.at("tls", errors.New("tls holds nothing; give "+forms+", or remove it to serve plain HTTP"))
 	case files:
@@ -40,6 +46,18 @@ func (c *fileConfig) requireTLS(need func(given bool, path, example string)) err
 		need(len(t.Names) > 0, "tls.names", "tls: {issuer: main, names: [ca.example.com]}")
 	}
 	return nil
+}
+
+// asksClients reports whether clients are asked for certificates.
+func (t *tlsConfig) asksClients() (bool, error) {
+	switch t.ClientCertificates {
+	case "", "off":
+		return false, nil
+	case "on":
+		return true, nil
+	default:
+		return false, fmt.Errorf("client_certificates is %.20q; give on or off", t.ClientCertificates)
+	}
 }
 
 // ownTLS checks what the gateway's own certificate is to be; nil if it issues none. Issuers, profiles and organisations

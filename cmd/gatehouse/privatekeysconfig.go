@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"time"
@@ -17,10 +18,17 @@ type privateKeysConfig struct {
 	Retention duration `yaml:"retention"`
 	// AtOnce is how many keys are made at once, a processor each; default half of the processors.
 	AtOnce int `yaml:"at_once"`
+	// Waiting is how many requests of one organisation wait for their turn to make a key, 1 to 1000; default 16.
+	Waiting int `yaml:"waiting"`
+	// LinksPerHour is how many links may be made for keys of one organisation in an hour; default 600. "off" bounds nothing.
+	LinksPerHour *count `yaml:"links_per_hour"`
 }
 
 // maxKeysAtOnce is more processors than a machine of today has.
 const maxKeysAtOnce = 1024
+
+// maxKeysWaiting is more requests than have their turn while they wait.
+const maxKeysWaiting = 1000
 
 // escrow is what the file says about private keys; the core adds the store.
 func (c *fileConfig) escrow(s *settings) error {
@@ -38,12 +46,19 @@ func (c *fileConfig) escrow(s *settings) error {
 	if p.AtOnce < 0 || p.AtOnce > maxKeysAtOnce {
 		fault("at_once", "%d is not from 1 to %d", p.AtOnce, maxKeysAtOnce)
 	}
+	if p.Waiting < 0 || p.Waiting > maxKeysWaiting {
+		fault("waiting", "%d is not from 1 to %d", p.Waiting, maxKeysWaiting)
+	}
+	links := 0
+	if p.LinksPerHour != nil {
+		links = cmp.Or(int(*p.LinksPerHour), -1)
+	}
 	for name, profile := range s.profiles {
 		if profile.ServerKeys() && c.Seal == nil {
 			faults = append(faults, c.source.at("profiles."+name+".server_keys", errors.New("keys are kept under a key that seals them, and none is configured; add seal: {key: FILE}, or leave it out")))
 		}
 	}
-	s.escrow = ra.Escrow{AtOnce: p.AtOnce, LinkLifetime: time.Duration(p.LinkLifetime), Retention: time.Duration(p.Retention)}
+	s.escrow = ra.Escrow{AtOnce: p.AtOnce, Waiting: p.Waiting, LinksPerHour: links, LinkLifetime: time.Duration(p.LinkLifetime), Retention: time.Duration(p.Retention)}
 	return errors.Join(faults...)
 }
 

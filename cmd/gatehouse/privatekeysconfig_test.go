@@ -23,11 +23,13 @@ func TestPrivateKeysConfig(t *testing.T) {
 		fault  string
 	}{
 		"nothing":          {},
-		"all of it":        {more: "private_keys: {link_lifetime: 1h, retention: 90d, at_once: 3}\n", change: []string{"  tls:\n", "  tls:\n    server_keys: on\n"}},
+		"all of it":        {more: "private_keys: {link_lifetime: 1h, retention: 90d, at_once: 3, waiting: 5, links_per_hour: off}\n", change: []string{"  tls:\n", "  tls:\n    server_keys: on\n"}},
 		"too short a link": {more: "private_keys: {link_lifetime: 59s}\n", fault: "link_lifetime"},
 		"too long a link":  {more: "private_keys: {link_lifetime: 25h}\n", fault: "link_lifetime"},
 		"no retention":     {more: "private_keys: {retention: 1m}\n", fault: "retention"},
 		"no keys at once":  {more: "private_keys: {at_once: -1}\n", fault: "at_once"},
+		"no turns":         {more: "private_keys: {waiting: 1001}\n", fault: "waiting"},
+		"no links":         {more: "private_keys: {links_per_hour: 0}\n", fault: "no bound"},
 		"an unknown word":  {more: "private_keys: {lifetime: 1h}\n", fault: "lifetime"},
 		"another rule":     {change: []string{"  tls:\n", "  tls:\n    server_keys: maybe\n"}, fault: "server_keys"},
 		"public":           {change: []string{"  tls:\n", "  tls:\n    server_keys: on\n    mode: public\n", "private_ranges: [", "deny_names: ["}, fault: "6.1.1.3"},

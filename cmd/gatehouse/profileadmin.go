@@ -129,7 +129,10 @@ func (a *admin) profileTest(caller auth.Caller, r *http.Request) (any, error) {
 		if err != nil {
 			return nil, err
 		}
-		req.Requester.Principal, req.Restriction = account.Principal(), account.Restriction()
+		req.Requester.Principal = account.Principal()
+		if req.Restriction, err = a.acme.Restriction(r.Context(), account); err != nil {
+			return nil, err
+		}
 		explanation = append(explanation, checkAccount(account))
 	}
 	req.Proofs = p.Unvalidated(req.Requester, req.Names, req.Now)

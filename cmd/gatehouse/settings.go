@@ -42,9 +42,12 @@ type settings struct {
 
 	revokeReplaced time.Duration // ra.Config
 
+	scm scmConfig
+
 	listen      string
 	tls         *tls.Config     // of files; nil with own, and for plain HTTP
 	own         *ownCertificate // nil: the listener has files, or no TLS
+	asksClients bool            // the listener asks clients for certificates
 	httpListen  string
 	httpURL     string // how relying parties reach httpListen
 	adminListen string // "": none
@@ -69,6 +72,7 @@ type settings struct {
 	limits                               acme.Limits
 	limited                              func(acme.Limit) // counts refusals; nil: nobody counts
 	waiting                              waitingBounds
+	imports                              importBounds
 	requestValidation                    ra.RequestValidation // without validator and target
 
 	log *slog.Logger
@@ -110,6 +114,8 @@ func (c *fileConfig) settings(log *slog.Logger) (*settings, error) {
 	fault(err)
 	s.revokeReplaced, err = c.revokeReplaced()
 	fault(err)
+	s.scm, err = c.scm()
+	fault(err)
 	s.trustedProxies, err = c.proxies()
 	fault(err)
 	s.organisations, s.eab, err = c.organisations()
@@ -130,10 +136,14 @@ func (c *fileConfig) settings(log *slog.Logger) (*settings, error) {
 	fault(err)
 	s.waiting, err = c.waitingBounds(log)
 	fault(err)
+	s.imports = c.importBounds(log)
 	s.requestValidation, err = c.requestValidation()
 	fault(err)
 	fault(c.caaIdentities(s))
 	fault(c.validation(s))
+	if c.TLS != nil {
+		s.asksClients, _ = c.TLS.asksClients() // require has looked
+	}
 	if c.TLS != nil && c.TLS.Issuer == "" {
 		s.tls, err = c.TLS.config(log)
 		if err != nil {

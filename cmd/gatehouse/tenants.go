@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/gatehouse-ca/gatehouse/auth"
+	"github.com/gatehouse-ca/gatehouse/identifier"
 	"github.com/gatehouse-ca/gatehouse/policy"
 	"github.com/gatehouse-ca/gatehouse/ra"
 	"github.com/gatehouse-ca/gatehouse/seal"
@@ -23,9 +24,15 @@ func (c *core) openTenants(ctx context.Context) (err error) {
 	if err := c.settler.Settle(ctx, true); err != nil {
 		return fmt.Errorf("telling the journal of changes that the store has: %w", err)
 	}
-	c.tenants = auth.NewTenants(auth.TenantsConfig{Directory: c.organisations, Store: c.db, Journal: c.journal, CheckNames: checkNameRules, Now: c.clock.Now, Log: s.log})
+	c.tenants = auth.NewTenants(auth.TenantsConfig{
+		Directory: c.organisations, Store: c.db, Journal: c.journal, CheckNames: checkNameRules, Now: c.clock.Now, Log: s.log,
+		Unused: func(ctx context.Context, org auth.OrgID) error { return c.registrar.Unused(ctx, org) }, // it is there before any door
+	})
 	c.external = auth.NewExternalAccounts(auth.ExternalAccountsConfig{
 		Store: c.db, Sealer: s.sealer, Journal: c.journal, Directory: c.organisations, CheckNames: checkNamePatterns, Now: c.clock.Now, Log: s.log,
+		Serves: func(ctx context.Context, org auth.OrgID, names []identifier.Identifier) ([]bool, error) {
+			return c.domains.Serves(ctx, org, names) // they are opened next, and nobody is served before
+		},
 	})
 	c.principals, err = auth.NewPrincipals(auth.PrincipalsConfig{
 		Directory: c.organisations, Store: c.db, Sealer: s.sealer, Journal: c.journal, Now: c.clock.Now, Log: s.log,
