@@ -109,6 +109,9 @@ func (e *Engine) Close() error {
 	if e.db == nil {
 		return nil
 	}
+	if !e.fault.unsettled.Load() {
+		writeFreeList(e.db)
+	}
 	err := e.db.Close()
 	e.db = nil
 	return err

@@ -197,7 +197,7 @@ func syncDir(dir string) error {
 func options() *bbolt.Options {
 	return &bbolt.Options{
 		Timeout:         lockTimeout,
-		NoFreelistSync:  true, // the list of free pages is found again at the next open
+		NoFreelistSync:  true, // the list of free pages is written at the end (writeFreeList), or found again at the next open
 		FreelistType:    bbolt.FreelistMapType,
 		InitialMmapSize: mapSize,
 		NoStatistics:    true,
@@ -234,6 +234,7 @@ func openDB(name string) (db *bbolt.DB, err error) {
 			err = fmt.Errorf("the file is damaged, restore it from a backup: %v", r)
 		}
 	}()
+	readAhead(name)
 	return bbolt.Open(name, 0o600, options())
 }
 

@@ -42,6 +42,52 @@ func TestOpenMakesFolder(t *testing.T) {
 	}
 }
 
+// TestCloseWritesTheFreeList: a store that was closed says which pages are free; one that is open, or whose process was killed, does
+// not, and is opened all the same. Both have what was committed.
+func TestCloseWritesTheFreeList(t *testing.T) {
+	t.Parallel()
+	var c clock
+	dir, killed := filepath.Join(t.TempDir(), "closed"), filepath.Join(t.TempDir(), "killed")
+	e := openTest(t, dir, &c, nil)
+	for n := range byte(50) {
+		if _, err := put(e, "record/"+string('0'+n), strings.Repeat("x", 3000)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if listed(t, dir) {
+		t.Error("commits write the list of free pages, which costs each of them a page")
+	}
+	if err := os.CopyFS(killed, os.DirFS(dir)); err != nil {
+		t.Fatal(err)
+	}
+	if err := e.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if !listed(t, dir) || listed(t, killed) {
+		t.Errorf("the list is there: %t after Close, %t after a kill", listed(t, dir), listed(t, killed))
+	}
+	for _, dir := range []string{dir, killed} {
+		again := openTest(t, dir, &c, nil)
+		if _, err := put(again, "record/new", "x"); err != nil {
+			t.Fatal(err)
+		}
+		if found, err := again.Get(t.Context(), "record/0", "record/new"); err != nil || len(found[0].Value) != 3000 || string(found[1].Value) != "x" {
+			t.Errorf("%s: %v, %v", dir, found, err)
+		}
+	}
+}
+
+// listed is hasFreeList of the store in a folder.
+func listed(t *testing.T, dir string) bool {
+	t.Helper()
+	f, err := os.Open(filepath.Join(dir, fileName))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	return hasFreeList(f)
+}
+
 // A crash while a store was being made leaves a folder that can be opened.
 func TestOpenAfterCrashInCreation(t *testing.T) {
 	var c clock
