@@ -1,6 +1,7 @@
 package rest
 
 import (
+	"bufio"
 	"errors"
 	"io"
 	"mime"
@@ -110,7 +111,11 @@ func partName(p *multipart.Part) (string, error) {
 // copyPart copies the content of a part, which what names.
 func (m *meter) copyPart(into io.Writer, part io.Reader, most int64, what string) (int64, error) {
 	w := &kept{Writer: into}
-	n, err := io.Copy(w, io.LimitReader(part, most+1))
+	pooled := bufio.NewWriterSize(w, 32<<10) // what looks like a boundary and is none cuts what is read to a few octets
+	n, err := io.Copy(pooled, io.LimitReader(part, most+1))
+	if err == nil {
+		err = pooled.Flush()
+	}
 	switch {
 	case w.err != nil:
 		return 0, problem.Wrap(w.err, problem.Unavailable, "the upload could not be kept while it is read; try again later").After(uploadPause)

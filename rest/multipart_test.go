@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"mime"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -96,7 +97,7 @@ func TestReadUploadRefuses(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	closed, err := Spool(t.TempDir())
+	closed, err := Spool(t.TempDir(), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -110,7 +111,7 @@ func TestReadUploadRefuses(t *testing.T) {
 func TestSpool(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	f, err := Spool(dir)
+	f, err := Spool(dir, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -123,8 +124,54 @@ func TestSpool(t *testing.T) {
 	if _, err := f.ReadAt(b, 4); err != nil || string(b) != "ent" {
 		t.Errorf("%q, %v", b, err)
 	}
-	if _, err := Spool(filepath.Join(dir, "none")); !problem.Is(err, problem.Unavailable) {
+	if _, err := Spool(filepath.Join(dir, "none"), nil); !problem.Is(err, problem.Unavailable) {
 		t.Errorf("without a folder: %v", err)
+	}
+}
+
+// TestSpoolRoom: a file that comes to where the disk's room is others' is written no further, and the client told to come again.
+func TestSpoolRoom(t *testing.T) {
+	t.Parallel()
+	asked := 0
+	f, err := Spool(t.TempDir(), func() error {
+		if asked++; asked > 2 {
+			return errors.New("the disk is full")
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	_, err = ReadUpload(form(fileHeader+strings.Repeat("x", 3<<20)), "file", 10<<20, f)
+	if !problem.Is(err, problem.Unavailable) || problem.From(err).RetryAfter < time.Second {
+		t.Errorf("without room: %v", err)
+	}
+	if info, err := f.file.Stat(); err != nil || asked != 3 || info.Size() > 2<<20 {
+		t.Errorf("room was asked for %d times, and the file has %d octets", asked, info.Size())
+	}
+}
+
+// counted counts writes.
+type counted struct{ writes int }
+
+func (c *counted) Write(p []byte) (int, error) {
+	c.writes++
+	return len(p), nil
+}
+
+// TestUploadOfBoundaries: a file full of what is almost a boundary is not written a few octets at a time.
+func TestUploadOfBoundaries(t *testing.T) {
+	t.Parallel()
+	r := form()
+	_, parameters, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	content, c := strings.Repeat("\r\n--"+parameters["boundary"]+"x", 20_000), &counted{}
+	n, err := ReadUpload(form(fileHeader+content), "file", 10<<20, c)
+	if err != nil || int(n) != len(content) || c.writes > 100 {
+		t.Errorf("%d of %d octets in %d writes, %v", n, len(content), c.writes, err)
 	}
 }
 

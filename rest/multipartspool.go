@@ -12,9 +12,20 @@ import (
 // uploadPause is what a client waits that finds no place for its upload.
 const uploadPause = 10 * time.Second
 
+// spoolStep is how many octets are written at most before room is asked for again.
+const spoolStep = 1 << 20
+
+// Spooled is a file without a name. It is for one goroutine.
+type Spooled struct {
+	file *os.File
+	room func() error
+	left int64 // octets for which there was room
+}
+
 // Spool makes a file that has no name any more, for an upload that is read from more than one place. It is gone once it is closed, and
-// with the process, however that ends. The error is Unavailable.
-func Spool(dir string) (*os.File, error) {
+// with the process, however that ends. room is asked before each MiB whether the disk has room for it beside what others need
+// there; nil: nobody is asked. The error is Unavailable.
+func Spool(dir string, room func() error) (*Spooled, error) {
 	f, err := os.CreateTemp(dir, "upload-*")
 	if err != nil {
 		return nil, spoolError(err)
@@ -22,8 +33,26 @@ func Spool(dir string) (*os.File, error) {
 	if err := os.Remove(f.Name()); err != nil {
 		return nil, spoolError(errors.Join(err, f.Close()))
 	}
-	return f, nil
+	return &Spooled{file: f, room: room}, nil
 }
+
+// Write implements io.Writer.
+func (s *Spooled) Write(p []byte) (int, error) {
+	if s.left < int64(len(p)) && s.room != nil {
+		if err := s.room(); err != nil {
+			return 0, err
+		}
+		s.left = max(spoolStep, int64(len(p)))
+	}
+	s.left -= int64(len(p))
+	return s.file.Write(p)
+}
+
+// ReadAt implements io.ReaderAt.
+func (s *Spooled) ReadAt(p []byte, at int64) (int, error) { return s.file.ReadAt(p, at) }
+
+// Close is the end of the file.
+func (s *Spooled) Close() error { return s.file.Close() }
 
 func spoolError(err error) error {
 	return problem.Wrap(err, problem.Unavailable, "uploads cannot be kept while they are read; try again later").After(uploadPause)

@@ -38,7 +38,7 @@ func (b *boundedBody) Read(p []byte) (int, error) {
 		b.exceeded = true
 		return 0, &http.MaxBytesError{Limit: b.max}
 	}
-	if b.pace != nil {
+	if b.pace != nil && !b.ended { // behind the end, net/http would take a deadline that passes for a client that has gone
 		b.pace.expect()
 	}
 	n, err := b.ReadCloser.Read(p)

@@ -163,6 +163,29 @@ func TestLongAnswer(t *testing.T) {
 	})
 }
 
+// TestReadAgain: a handler that reads on behind the end of an upload, to be sure of it, has all the time for its work as well: net/http
+// watches the connection by then, and a deadline of ours would look to it like a client that has gone.
+func TestReadAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		said := make(chan error, 1)
+		p := newPipes()
+		start(t, Config{Listener: p, Bodies: bodiesByPath, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			_, err := io.Copy(io.Discard, r.Body)
+			if n, again := r.Body.Read(make([]byte, 1)); n > 0 || again != io.EOF {
+				err = errors.Join(err, again)
+			}
+			time.Sleep(4 * time.Minute)
+			said <- errors.Join(err, r.Context().Err())
+		})})
+		g := p.dial(t, "192.0.2.1")
+		fmt.Fprint(g, "POST /upload HTTP/1.1\r\nHost: gateway.example.com\r\nContent-Length: 1000\r\n\r\n"+strings.Repeat("x", 1000))
+		if err := <-said; err != nil {
+			t.Errorf("the handler has %v", err)
+		}
+		g.answered()
+	})
+}
+
 // TestUploadRefusedUnread: whoever is refused by the header alone is answered at once, and not listened to any longer than others are.
 func TestUploadRefusedUnread(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
