@@ -25,11 +25,18 @@ func (o *Order) overtaken(e *ra.Enrollment) bool {
 var errOvertaken = problem.New(problem.Unauthorized, "a newer order for the same certificate has taken this one's place, before this one was approved or issued")
 
 // issueApproved has the certificate made of an order that was approved, while its client asks for it. Facts come back as they
-// stand after that, or after a while: then it goes on in the background.
-func (s *Server) issueApproved(ctx context.Context, o *Order, f Facts) (Facts, error) {
-	e := f.Enrollment
+// stand after that, or after a while: then it goes on in the background. The error may be what the external account binding of
+// the account refuses by now; the order stays as it is then.
+func (s *Server) issueApproved(ctx context.Context, req *signed, f Facts) (Facts, error) {
+	o, e := req.order, f.Enrollment
 	if e == nil || o.overtaken(e) || e.Phase != ra.Approved && (e.Phase != ra.Waiting || len(e.Approvals) == 0) {
 		return f, nil
+	}
+	if err := s.restrict(ctx, req); err != nil {
+		return f, err
+	}
+	if err := req.only.CheckNames(o.Names); err != nil {
+		return f, err
 	}
 	done := make(chan struct{})
 	started := s.Work.Go("acme-approved", submitTime, func(ctx context.Context) {

@@ -7,6 +7,7 @@ import (
 	"github.com/gatehouse-ca/gatehouse/audit"
 	"github.com/gatehouse-ca/gatehouse/auth"
 	"github.com/gatehouse-ca/gatehouse/problem"
+	"github.com/gatehouse-ca/gatehouse/ra"
 )
 
 // byDomains is a world with the key "domains" of organisation 2, whose accounts are held to its domains.
@@ -157,5 +158,32 @@ func TestDeactivateBound(t *testing.T) {
 	}
 	if len(by) != 1 || by[0] != "user:7" {
 		t.Errorf("the journal says it was %q", by)
+	}
+}
+
+// TestApprovedOrderObeysItsKey: what was approved is not issued to an account whose key lost the domain, or was removed, while
+// the order waited for people.
+func TestApprovedOrderObeysItsKey(t *testing.T) {
+	t.Parallel()
+	w := byDomains(t)
+	key := auth.EABKey{ID: "domains", Org: 2, Reusable: true, ByDomains: true, Domains: []string{"example.com"}}
+	w.setKey(key)
+	c := w.bound("domains")
+	o := w.waitingOrder(c)
+	w.moved(func(e *ra.Enrollment) { e.Phase = ra.Approved })
+	without, removed := key, key
+	without.Domains = []string{"other.example.net"}
+	removed.Removed, removed.Revoked = testTime, testTime
+	w.setKey(without)
+	c.read(o.url).wantProblem(t, 403, "rejectedIdentifier")
+	w.setKey(removed)
+	c.read(o.url).wantProblem(t, 403, "unauthorized")
+	w.settled()
+	if w.registrar.issued != 0 {
+		t.Error("issued")
+	}
+	w.setKey(key)
+	if got := c.read(o.url).want(t, 200).order(t); got.Status != "valid" || w.registrar.issued != 1 {
+		t.Errorf("with the domain again the order is %s", got.Status)
 	}
 }

@@ -36,7 +36,14 @@ func (s *Server) finalize(ctx context.Context, req *signed) (*reply, error) {
 	if err != nil {
 		return nil, err
 	}
-	facts, err := s.Store.OrderFacts(ctx, req.order)
+	thumbprint, ok := jws.ThumbprintOf(csr.PublicKey) // a key that no account can have, otherwise
+	var facts Facts
+	claimed := false
+	if ok {
+		facts, claimed, err = s.Store.FinalizeFacts(ctx, req.order, thumbprint)
+	} else {
+		facts, err = s.Store.OrderFacts(ctx, req.order)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -49,8 +56,10 @@ func (s *Server) finalize(ctx context.Context, req *signed) (*reply, error) {
 	if err := s.restrict(ctx, req); err != nil {
 		return nil, err
 	}
-	if err := s.noAccountKey(ctx, csr); err != nil {
-		return nil, err
+	if claimed {
+		if err := s.noAccountKey(ctx, csr, thumbprint); err != nil {
+			return nil, err
+		}
 	}
 	i, err := s.startIssuance(req, facts, csr.Raw)
 	if err != nil {
@@ -127,11 +136,7 @@ func decodeFinalize(req *signed) (*x509.CertificateRequest, error) {
 
 // noAccountKey refuses a CSR with the key of any account, as RFC 8555, 11.1 demands. That of the account that asks was
 // refused before, without the store.
-func (s *Server) noAccountKey(ctx context.Context, csr *x509.CertificateRequest) error {
-	thumbprint, ok := jws.ThumbprintOf(csr.PublicKey)
-	if !ok {
-		return nil
-	}
+func (s *Server) noAccountKey(ctx context.Context, csr *x509.CertificateRequest, thumbprint string) error {
 	_, err := s.Store.AccountByKey(ctx, thumbprint)
 	switch {
 	case problem.Is(err, problem.NotFound):

@@ -53,7 +53,7 @@ func TestFinalize(t *testing.T) {
 	if got.url != o.url || got.Status != "valid" || got.Certificate == "" { // RFC 8555, 7.4; Location is for real clients
 		t.Fatalf("%v %s", a.header, a.body)
 	}
-	if trips := w.ownTrips(); !slices.Equal(trips, []string{"Admit", "OrderFacts", "AccountByKey", "begin"}) {
+	if trips := w.ownTrips(); !slices.Equal(trips, []string{"Admit", "FinalizeFacts", "begin"}) {
 		t.Error("store trips:", trips)
 	}
 	req := w.registrar.requests[0]
@@ -228,7 +228,7 @@ func TestStoreTrips(t *testing.T) {
 	c.to(c.challengeOf(o.Authorizations[0]), map[string]any{})
 	done := c.to(o.Finalize, w.csr("a.example.com")).order(t)
 	c.read(done.Certificate).want(t, http.StatusOK)
-	want := []string{"Admit", "UsableAuthorizations", "CreateOrder", "Admit", "Admit", "FinishChallenge", "Admit", "OrderFacts", "AccountByKey", "begin", "Admit"}
+	want := []string{"Admit", "UsableAuthorizations", "CreateOrder", "Admit", "Admit", "FinishChallenge", "Admit", "FinalizeFacts", "begin", "Admit"}
 	if trips := w.ownTrips(); !slices.Equal(trips, want) {
 		t.Errorf("%v, want %v", trips, want)
 	}

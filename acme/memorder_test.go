@@ -63,6 +63,16 @@ func (m *memStore) OrderFacts(_ context.Context, o *Order) (Facts, error) {
 	return m.facts(o), nil
 }
 
+func (m *memStore) FinalizeFacts(_ context.Context, o *Order, thumbprint string) (Facts, bool, error) {
+	err := m.enter("FinalizeFacts")
+	defer m.mu.Unlock()
+	if err != nil {
+		return Facts{}, false, err
+	}
+	_, claimed := m.keys[thumbprint]
+	return m.facts(o), claimed, nil
+}
+
 // facts is for who holds the lock.
 func (m *memStore) facts(o *Order) Facts {
 	f := Facts{Enrollment: copyOf(m.enrollments[o.Enrollment])}

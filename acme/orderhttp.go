@@ -93,7 +93,7 @@ func (s *Server) order(ctx context.Context, req *signed) (*reply, error) {
 			}
 		}
 	}
-	if facts, err = s.issueApproved(ctx, req.order, facts); err != nil {
+	if facts, err = s.issueApproved(ctx, req, facts); err != nil {
 		return nil, err
 	}
 	return s.renderOrder(req.order, facts), nil

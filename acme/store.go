@@ -93,6 +93,9 @@ type Store interface {
 	CreateOrder(ctx context.Context, o *Order, fresh []*Authorization) error
 	// OrderFacts reads what the order's status depends on, in one round trip.
 	OrderFacts(ctx context.Context, o *Order) (Facts, error)
+	// FinalizeFacts is OrderFacts that also tells, in the same round trip, whether AccountByKey would have an account to look at
+	// for a key's thumbprint: it can find one only if claimed.
+	FinalizeFacts(ctx context.Context, o *Order, thumbprint string) (f Facts, claimed bool, err error)
 	// Orders lists an account's orders, newest first, behind a cursor ("" from the start); the second result is the next
 	// cursor, "" at the end. Cursors are any octets, and NotFound means that this is none that Orders could have given.
 	Orders(ctx context.Context, account AccountID, cursor string, limit int) ([]*Order, string, error)

@@ -21,9 +21,9 @@ type AuthenticatorConfig struct {
 	CacheFor      time.Duration
 	TokenLifetime time.Duration // of access tokens; default 5 min
 	Lockout       Lockout       // zero rates have defaults
-	// Revoked reports whether a certificate is known to be revoked. Nil: none is, and a credential counts until it is revoked
-	// itself.
-	Revoked func(ctx context.Context, c *x509.Certificate) (bool, error)
+	// Revoked reports whether a certificate is known to be revoked: by whoever issued it, or to one of some organisations, which are
+	// the principal's home and those above it. Nil: none is, and a credential counts until it is revoked itself.
+	Revoked func(ctx context.Context, c *x509.Certificate, orgs ...OrgID) (bool, error)
 	Log     *slog.Logger // nil: discarded
 }
 

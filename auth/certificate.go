@@ -33,7 +33,7 @@ func (a *Authenticator) Certificate(ctx context.Context, leaf *x509.Certificate,
 		return Caller{}, a.failed(ctx, p, from, err.Error())
 	}
 	if a.Revoked != nil {
-		switch revoked, err := a.Revoked(ctx, leaf); {
+		switch revoked, err := a.Revoked(ctx, leaf, a.x.Directory.upwards(p.Org)...); {
 		case err != nil:
 			return Caller{}, err
 		case revoked:

@@ -11,6 +11,7 @@ import (
 	"encoding/asn1"
 	"errors"
 	"math/big"
+	"slices"
 	"testing"
 	"time"
 
@@ -93,6 +94,39 @@ func TestCertificatesOfServersAreNotBound(t *testing.T) {
 	says(t, "in place of another", err, problem.Malformed, "clientAuth")
 }
 
+// TestKeyOfAnothersCertificate: who is known by a certificate, and who by its key, is one principal, so that the one cannot end and leave the
+// certificate to the other.
+func TestKeyOfAnothersCertificate(t *testing.T) {
+	t.Parallel()
+	d := newDoorway(t, auth.Lockout{})
+	ctx := t.Context()
+	ada, eve := d.ada(), auth.Ref{ID: d.person(d.x, "lab", "eve").ID}
+	bind := func(ref auth.Ref, kind auth.CredentialKind, c *x509.Certificate) (auth.Credential, error) {
+		_, credential, _, err := d.x.AddCredential(ctx, operator, ref, auth.NewCredential{Kind: kind, Certificate: c})
+		return credential, err
+	}
+	one, two := certificate(t, "one"), certificate(t, "two")
+	first, err := bind(ada, auth.ClientCertificate, one)
+	must(t, err)
+	_, err = bind(eve, auth.ClientKey, one)
+	says(t, "the key of another's certificate", err, problem.Conflict, "bound already")
+	_, err = bind(ada, auth.ClientKey, two)
+	must(t, err)
+	_, err = bind(eve, auth.ClientCertificate, two)
+	says(t, "a certificate of another's key", err, problem.Conflict, "bound already")
+	third, err := bind(eve, auth.ClientCertificate, certificate(t, "three"))
+	must(t, err)
+	_, _, _, err = d.x.Rotate(ctx, operator, third.ID, auth.Rotation{Certificate: two})
+	says(t, "in place of one's own", err, problem.Conflict, "bound already")
+	_, err = bind(ada, auth.ClientKey, one)
+	must(t, err) // both are its own
+	_, _, err = d.x.Revoke(ctx, operator, first.ID)
+	must(t, err)
+	if got, err := d.a.Certificate(ctx, one, "ada", "", home); err != nil || got.Principal != ada.ID.String() {
+		t.Errorf("by the key it is %+v, %v", got, err)
+	}
+}
+
 // TestRevokedCertificate: what is known to be revoked counts no more, and where that cannot be told nobody is let in.
 func TestRevokedCertificate(t *testing.T) {
 	t.Parallel()
@@ -104,8 +138,10 @@ func TestRevokedCertificate(t *testing.T) {
 	var revoked bool
 	var failure error
 	asked := 0
-	a, err := auth.NewAuthenticator(ctx, auth.AuthenticatorConfig{Principals: d.x, Revoked: func(_ context.Context, c *x509.Certificate) (bool, error) {
-		asked++
+	a, err := auth.NewAuthenticator(ctx, auth.AuthenticatorConfig{Principals: d.x, Revoked: func(_ context.Context, _ *x509.Certificate, orgs ...auth.OrgID) (bool, error) {
+		if asked++; !slices.Equal(orgs, []auth.OrgID{1}) {
+			t.Errorf("it is asked about the organisations %v", orgs)
+		}
 		return revoked, failure
 	}})
 	must(t, err)

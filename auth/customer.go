@@ -2,8 +2,8 @@ package auth
 
 // A customer is an organisation without a parent, with all below it: what SCM's customerUri names. Logins are unique in it.
 
-// customer is the organisation without a parent above one.
-func (d *Directory) customer(id OrgID) OrgID {
+// Customer is the customer that an organisation belongs to; an organisation that is not known is its own.
+func (d *Directory) Customer(id OrgID) OrgID {
 	t := d.current.Load()
 	if o := t.byID[id]; o != nil {
 		if above, err := t.above(o); err == nil && len(above) > 0 {
@@ -13,11 +13,24 @@ func (d *Directory) customer(id OrgID) OrgID {
 	return id
 }
 
+// upwards is an organisation and those above it, whose administrators look after its principals.
+func (d *Directory) upwards(id OrgID) []OrgID {
+	t := d.current.Load()
+	list := []OrgID{id}
+	if o := t.byID[id]; o != nil {
+		above, _ := t.above(o) // without a parent it does not work
+		for _, a := range above {
+			list = append(list, a.ID)
+		}
+	}
+	return list
+}
+
 // customerBySlug finds a customer; "" is that of the default organisation. An organisation that has been given a parent in the
 // configuration meanwhile is still the customer of the principals that were made before.
 func (d *Directory) customerBySlug(slug string) (OrgID, bool) {
 	if slug == "" {
-		return d.customer(d.Default().ID), true
+		return d.Customer(d.Default().ID), true
 	}
 	o := d.current.Load().bySlug[slug]
 	if o == nil {

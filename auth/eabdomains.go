@@ -83,12 +83,9 @@ func (x *ExternalAccounts) byDomains(ctx context.Context, caller Caller, number 
 func (x *ExternalAccounts) served(ctx context.Context, org OrgID, names []string) (served, refused []string, err error) {
 	var ids, bases []identifier.Identifier
 	for _, text := range names {
-		id, err := identifier.ParseDNS(text)
-		if err != nil {
-			refused = append(refused, text)
-			continue
+		if id, err := identifier.ParseDNS(text); err == nil {
+			ids, bases = append(ids, id), append(bases, id.Base())
 		}
-		ids, bases = append(ids, id), append(bases, id.Base())
 	}
 	if len(ids) == 0 || x.Serves == nil {
 		return nil, names, nil
@@ -97,7 +94,6 @@ func (x *ExternalAccounts) served(ctx context.Context, org OrgID, names []string
 	if err != nil {
 		return nil, nil, err
 	}
-	refused = nil
 	for _, text := range names { // in the sequence in which they were given
 		id, err := identifier.ParseDNS(text)
 		if i := slices.Index(ids, id); err != nil || i < 0 || i >= len(may) || !may[i] {

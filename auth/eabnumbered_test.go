@@ -276,6 +276,44 @@ func TestEABSearch(t *testing.T) {
 	}
 }
 
+// counts is a store that counts what is asked for about accounts of keys.
+type counts struct {
+	auth.Store
+	asked int
+}
+
+func (c *counts) EABAccounts(ctx context.Context, id string, limit int) ([]string, int64, error) {
+	c.asked++
+	return c.Store.EABAccounts(ctx, id, limit)
+}
+
+// TestEABSearchCountsThePage: a filter that does not need them has no accounts counted but those of keys on the page.
+func TestEABSearchCountsThePage(t *testing.T) {
+	t.Parallel()
+	w := serving(t)
+	for i := range 5 {
+		w.now = w.now.Add(1e9)
+		w.domainsKey(fmt.Sprint(i))
+	}
+	store := &counts{Store: w.db}
+	c := w.external.ExternalAccountsConfig
+	c.Store = store
+	external := auth.NewExternalAccounts(c)
+	for want, q := range map[int]auth.EABQuery{
+		1: {Limit: 5, Bound: true, Keep: func(k auth.EABState) bool { return k.Label == "3" }},
+		2: {Limit: 2, Bound: true, Keep: func(auth.EABState) bool { return true }},
+		5: {Limit: 5, Bound: true, KeepBound: true, Keep: func(k auth.EABState) bool { return k.Bound == 0 }},
+		0: {Limit: 5, Keep: func(auth.EABState) bool { return true }},
+	} {
+		store.asked, q.Org = 0, 1
+		_, err := external.Search(t.Context(), keeper, q)
+		must(t, err)
+		if store.asked != want {
+			t.Errorf("%+v: the accounts of %d keys were counted, want %d", q, store.asked, want)
+		}
+	}
+}
+
 // full is a store in which every organisation has as many keys as it can.
 type full struct{ auth.Store }
 

@@ -12,7 +12,8 @@ type EABQuery struct {
 	Org OrgID
 	// Keep says which keys are wanted; nil: all. It is asked of every key of the organisation.
 	Keep          func(EABState) bool
-	Bound         bool // count the accounts of each key, also for Keep
+	Bound         bool // count the accounts of each key of the page
+	KeepBound     bool // count those of every key before Keep is asked, which looks at them
 	Offset, Limit int  // Limit is 1 to [MaxEABPage]
 }
 
@@ -57,16 +58,22 @@ func (x *ExternalAccounts) filtered(ctx context.Context, q EABQuery) (found EABF
 			return EABFound{}, err
 		}
 		for _, k := range keys {
-			s, err := x.shown(ctx, k, q.Bound)
+			s, err := x.shown(ctx, k, q.KeepBound)
 			if err != nil {
 				return EABFound{}, err
 			}
 			if !q.Keep(s) {
 				continue
 			}
-			if found.Total++; found.Total > int64(q.Offset) && len(found.Keys) < q.Limit {
-				found.Keys = append(found.Keys, s)
+			if found.Total++; found.Total <= int64(q.Offset) || len(found.Keys) == q.Limit {
+				continue
 			}
+			if q.Bound && !q.KeepBound {
+				if s.Accounts, s.Bound, err = x.accounts(ctx, k, 1); err != nil {
+					return EABFound{}, err
+				}
+			}
+			found.Keys = append(found.Keys, s)
 		}
 		if int64(offset)+MaxEABPage >= total {
 			return found, nil

@@ -92,7 +92,7 @@ func (x *Principals) AddCredential(ctx context.Context, caller Caller, ref Ref, 
 		return nil, c, Secret{}, err
 	}
 	p, err := x.change(ctx, caller, ref, func(p *Principal) (string, error) {
-		if err := x.unbound(ctx, &c); err != nil {
+		if err := cmp.Or(x.unbound(ctx, &c), x.unshared(ctx, p.ID, in.Certificate)); err != nil {
 			return "", err
 		}
 		if err := x.prune(p); err != nil {
@@ -134,12 +134,30 @@ func shorten(text string) string {
 	return string(runes)
 }
 
+var errBound = problem.New(problem.Conflict, "this certificate, or its key, is bound already; revoke that credential first")
+
+// unshared refuses a certificate if another principal than the one that it is for is known by it or by its key.
+func (x *Principals) unshared(ctx context.Context, id PrincipalID, c *x509.Certificate) error {
+	if c == nil {
+		return nil
+	}
+	for _, kind := range []CredentialKind{ClientCertificate, ClientKey} {
+		switch other, err := x.Store.PrincipalByLookup(ctx, hashLookup(kind, certificateHash(kind, c))); {
+		case err == nil && other != id:
+			return errBound
+		case err != nil && !problem.Is(err, problem.NotFound):
+			return err
+		}
+	}
+	return nil
+}
+
 // unbound refuses a certificate that some principal is known by already.
 func (x *Principals) unbound(ctx context.Context, c *Credential) error {
 	for _, lookup := range c.lookups()[1:] {
 		switch _, err := x.Store.PrincipalByLookup(ctx, lookup); {
 		case err == nil:
-			return problem.New(problem.Conflict, "this certificate, or its key, is bound already; revoke that credential first")
+			return errBound
 		case !problem.Is(err, problem.NotFound):
 			return err
 		}
@@ -185,6 +203,10 @@ func (x *Principals) Rotate(ctx context.Context, caller Caller, id string, how R
 	}
 	var rotated Credential
 	var secret string
+	owner, err := x.owner(ctx, id)
+	if err != nil {
+		return nil, Credential{}, Secret{}, err
+	}
 	p, err := x.changeCredential(ctx, caller, id, func(c *Credential) (string, error) {
 		now := x.second()
 		if err := c.works(now); err != nil {
@@ -199,7 +221,7 @@ func (x *Principals) Rotate(ctx context.Context, caller Caller, id string, how R
 		}
 		c.Previous, c.PreviousUntil = [32]byte{}, time.Time{}
 		fresh := *c
-		if err := x.unbound(ctx, &fresh); err != nil {
+		if err := cmp.Or(x.unbound(ctx, &fresh), x.unshared(ctx, owner, how.Certificate)); err != nil {
 			return "", err
 		}
 		if how.Overlap > 0 {

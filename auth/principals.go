@@ -87,7 +87,7 @@ func (x *Principals) Add(ctx context.Context, caller Caller, in NewPrincipal) (*
 	if !ok {
 		return nil, problem.New(problem.Malformed, "login %q cannot be used; %s", in.Login, loginForm)
 	}
-	p := &Principal{Org: home.ID, Customer: x.Directory.customer(home.ID), Login: login, Name: in.Name, Mail: in.Mail, Created: x.second()}
+	p := &Principal{Org: home.ID, Customer: x.Directory.Customer(home.ID), Login: login, Name: in.Name, Mail: in.Mail, Created: x.second()}
 	if p.Expires, err = x.end(in.Lifetime); err != nil {
 		return nil, err
 	}

@@ -51,6 +51,19 @@ func (t *Tenants) second() time.Time { return t.Now().UTC().Truncate(time.Second
 
 // check holds an organisation to what its parent may, and to form.
 func (t *Tenants) check(now *tree, o *Org) error {
+	if err := t.checkForm(o); err != nil {
+		return err
+	}
+	return checkProfiles(o.Profiles, t.Directory.knows, func(p string) error {
+		if parent := now.byID[o.Parent]; o.Parent != 0 && (parent == nil || !now.allows(parent, p)) {
+			return problem.New(problem.Malformed, "profile %q: the organisation above may not use it", p)
+		}
+		return nil
+	})
+}
+
+// checkForm holds all of an organisation but its profiles to form.
+func (t *Tenants) checkForm(o *Org) error {
 	if err := checkLine("the name", o.Name, maxOrgName); err != nil {
 		return problem.New(problem.Malformed, "%v", err)
 	}
@@ -60,15 +73,7 @@ func (t *Tenants) check(now *tree, o *Org) error {
 	if err := t.checkNames(o); err != nil {
 		return err
 	}
-	if err := o.Details.check(); err != nil {
-		return err
-	}
-	return checkProfiles(o.Profiles, t.Directory.knows, func(p string) error {
-		if parent := now.byID[o.Parent]; o.Parent != 0 && (parent == nil || !now.allows(parent, p)) {
-			return problem.New(problem.Malformed, "profile %q: the organisation above may not use it", p)
-		}
-		return nil
-	})
+	return o.Details.check()
 }
 
 // checkNames holds an organisation's rules about names to form.

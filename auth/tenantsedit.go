@@ -50,8 +50,13 @@ func (t *Tenants) edit(ctx context.Context, caller Caller, find func(*tree) *Org
 		}
 		o := old.clone()
 		edit.apply(o, t.second())
-		if edit != (OrgEdit{Disabled: edit.Disabled}) {
+		switch { // a profile that was taken away above, or from the configuration, hinders no other change
+		case edit.Profiles != nil:
 			if err := t.check(now, o); err != nil {
+				return nil, err
+			}
+		case edit != (OrgEdit{Disabled: edit.Disabled}):
+			if err := t.checkForm(o); err != nil {
 				return nil, err
 			}
 		}

@@ -10,8 +10,9 @@ import (
 // asks new ACME accounts for no less than above.
 
 // MaxMade is how many organisations there may be below one without a parent when a principal makes another, so that one
-// customer cannot use up the store's MaxOrganisations. An operator makes more.
-const MaxMade = 1000
+// customer cannot use up the store's MaxOrganisations, nor make lists over all that an administrator sees impossible (ra.MaxOrgs). An
+// operator makes more.
+const MaxMade = 150
 
 // mayAtAll refuses whoever makes and changes no organisation anywhere.
 func mayAtAll(c Caller) error {

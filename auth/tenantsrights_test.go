@@ -137,6 +137,22 @@ func TestWhoChangesNoOrganisation(t *testing.T) {
 	}
 }
 
+// TestDetailsUnderANarrowedParent: an administrator, who sets no profiles, notes things of an organisation whose parent lost a profile that it
+// names. It may not use that, and the one who sets profiles must set those that can be had.
+func TestDetailsUnderANarrowedParent(t *testing.T) {
+	t.Parallel()
+	w, corp, east, _, _ := customers(t)
+	w.edit("east", auth.OrgEdit{Profiles: &[]string{"tls"}})
+	w.edit("corp", auth.OrgEdit{Profiles: &[]string{"short"}})
+	o, err := w.tenants.EditNumber(t.Context(), admin(corp.ID), east.ID, auth.OrgEdit{Details: &auth.OrgDetailsEdit{City: new("Town")}})
+	must(t, err)
+	if o.Details.City != "Town" || w.directory.Allowed(east.ID, "tls") || w.directory.Allowed(east.ID, "short") {
+		t.Errorf("it is %+v", o)
+	}
+	_, err = w.tenants.EditNumber(t.Context(), admin(corp.ID), east.ID, auth.OrgEdit{Profiles: &[]string{"tls"}})
+	says(t, "what the parent lost", err, problem.Malformed, "may not use")
+}
+
 // TestClose: what is closed does nothing, is nobody's to change but the operator's, and comes back.
 func TestClose(t *testing.T) {
 	t.Parallel()

@@ -88,7 +88,7 @@ type downloadView struct {
 }
 
 type downloadForm struct {
-	Action   string
+	Action   string // relative to the page: a proxy may have taken away what its path begins with
 	Password bool   // the file is encrypted under one, which is chosen now
 	Chosen   bool   // it is encrypted under one that was chosen when the link was made
 	Proposed string // one that the person may take
@@ -136,7 +136,7 @@ func offered(link *ra.Download, e *ra.Enrollment, secret, fault string) download
 			{"Certificate for", strings.Join(names, ", ")}, {"Serial number", string(e.Serial)}, {"Valid until", when(e.NotAfter)},
 			{"File", describe(format, link.Content)}, {"Link made by", link.By}, {"Link can be used until", when(link.Expires)},
 		},
-		Form: &downloadForm{Action: DownloadPath + secret, Password: format.NeedsPassword(), Min: bundle.MinPassword, Max: bundle.MaxPassword, Fault: fault},
+		Form: &downloadForm{Action: secret, Password: format.NeedsPassword(), Min: bundle.MinPassword, Max: bundle.MaxPassword, Fault: fault},
 	}
 	if len(link.Sealed) > 0 {
 		v.Form.Password, v.Form.Chosen = false, true

@@ -65,7 +65,9 @@ func (c *Console) ask(w http.ResponseWriter, r *http.Request, id, code string) e
 		c.settled(w, q)
 		return nil
 	}
-	c.show(w, http.StatusOK, question(q, &form{Action: EmailPath + id, Code: code}))
+	// Relative to the page, because a proxy may have taken away what its path begins with.
+	up := strings.Repeat("../", strings.Count(strings.TrimPrefix(r.URL.EscapedPath(), EmailPath), "/"))
+	c.show(w, http.StatusOK, question(q, &form{Action: up + id, Code: code}))
 	return nil
 }
 

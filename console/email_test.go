@@ -174,7 +174,7 @@ func TestThePage(t *testing.T) {
 	}
 	for _, want := range []string{
 		"shop.example.com", "admin@example.com", html.EscapeString(`Sales & <b>"Friends"</b>`), "25 November 2026, 09:05 UTC", "28 November 2026, 09:05 UTC", "all names below it",
-		`<form method="post" action="/dcv/email/` + linkID + `"`, `name="code" value="` + linkCode + `"`, `name="answer" value="confirm"`, `name="answer" value="reject"`, `content="noindex, nofollow"`,
+		`<form method="post" action="../` + linkID + `"`, `name="code" value="` + linkCode + `"`, `name="answer" value="confirm"`, `name="answer" value="reject"`, `content="noindex, nofollow"`,
 	} {
 		if !strings.Contains(text, want) {
 			t.Errorf("the page lacks %s", want)
@@ -218,6 +218,49 @@ func TestThePage(t *testing.T) {
 	}
 	if _, text := s.send("GET", "/dcv/email/"+linkID+"/"+url.PathEscape(`"><script>alert(1)</script>`), ""); strings.Contains(text, "<script") {
 		t.Error("the code is not escaped")
+	}
+}
+
+// TestFormsBehindAPrefix: the forms of the pages lead to where they are taken, also where a proxy has taken away the beginning of
+// the path (public_urls with one).
+func TestFormsBehindAPrefix(t *testing.T) {
+	const prefix = "https://ca.example.com/pki"
+	action := regexp.MustCompile(`action="([^"]*)"`)
+	check := func(path, text, want string) {
+		t.Helper()
+		base, err := url.Parse(prefix + path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		found := action.FindAllStringSubmatch(text, -1)
+		if len(found) == 0 {
+			t.Errorf("%s has no form: %s", path, text)
+		}
+		for _, m := range found {
+			if to, err := base.Parse(html.UnescapeString(m[1])); err != nil || to.String() != prefix+want {
+				t.Errorf("the form of %s leads to %v, %v", path, to, err)
+			}
+		}
+	}
+	s := newSite(t)
+	for _, below := range []string{"", "/", "/" + linkCode, "/" + linkCode + "/"} {
+		path := console.EmailPath + linkID + below
+		_, text := s.send("GET", path, "")
+		check(path, text, console.EmailPath+linkID)
+	}
+	l, link := newKeyLink(t)
+	for _, offer := range []ra.Offer{{Format: "pkcs12", Content: "chain"}, {Format: "key", Clear: true}} {
+		l.set(offer)
+		resp, err := http.Get(link)
+		if err != nil {
+			t.Fatal(err)
+		}
+		text, err := io.ReadAll(resp.Body)
+		resp.Body.Close()
+		if err != nil {
+			t.Fatal(err)
+		}
+		check(console.DownloadPath+linkSecret, string(text), console.DownloadPath+linkSecret)
 	}
 }
 

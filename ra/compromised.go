@@ -11,7 +11,8 @@ import (
 
 // What takes the place of a certificate is asked for while that is good. Until it is issued, which may take people, that one can be
 // revoked. For most reasons that says nothing of the new one, and whoever decides sees it. A key that is known to others is
-// another matter: no certificate for it is any good, and none is made.
+// another matter: no certificate for it is any good, and what waits to take the compromised one's place is not made for it. A request of its
+// own with that key is refused where its profile blocks the key (policy.Config.BlockedKeys).
 
 // checkReplaced refuses a request in the place of an enrollment whose certificate was revoked because its key is known to others,
 // if it is for that very key: BadPublicKey.

@@ -42,6 +42,11 @@ func (m *Domains) Create(ctx context.Context, caller auth.Caller, in NewDomain) 
 		return nil, err
 	}
 	owner, denied := m.highest(caller, orgs)
+	for _, to := range orgs { // whoever may neither enter it nor ask for it is not told whether there is one
+		if err := m.Directory.May(caller, auth.ManageDomains, to.ID); err != nil {
+			return nil, err
+		}
+	}
 	d, err := m.change(ctx, name, caller.Principal, "added", func(d *Domain) (*Domain, error) {
 		if d != nil && d.Removed.IsZero() {
 			return m.wanted(caller, d, orgs, grants, in.Suspended)
@@ -125,9 +130,6 @@ func (m *Domains) wanted(caller auth.Caller, d *Domain, orgs []auth.Org, grants 
 	for i, to := range orgs {
 		if !m.below(to.ID, d.Org) {
 			return nil, exists
-		}
-		if err := m.Directory.May(caller, auth.ManageDomains, to.ID); err != nil {
-			return nil, err
 		}
 		next, err := m.request(d, to, grants[i])
 		if err != nil {

@@ -51,18 +51,20 @@ func TestCreate(t *testing.T) {
 		in     ra.NewDomain
 		kind   problem.Kind
 	}{
-		"one that there is":       {owner, ra.NewDomain{Name: "a.example.com", Grants: to(1)}, problem.Conflict},
-		"another tenant's":        {owner, ra.NewDomain{Name: "e.example.com", Grants: to(1)}, problem.Conflict},
-		"for nobody":              {owner, ra.NewDomain{Name: "x.example.com"}, problem.Malformed},
-		"twice":                   {owner, ra.NewDomain{Name: "x.example.com", Grants: to(3, 3)}, problem.Malformed},
-		"for a foreign one":       {owner, ra.NewDomain{Name: "x.example.com", Grants: to(1, 2)}, problem.NotFound},
-		"nothing above them":      {operator, ra.NewDomain{Name: "x.example.com", Grants: to(1, 2)}, problem.Malformed},
-		"no name":                 {owner, ra.NewDomain{Name: "com", Grants: to(1)}, problem.Malformed},
-		"a long description":      {owner, ra.NewDomain{Name: "x.example.com", Description: strings.Repeat("x", 256), Grants: to(1)}, problem.Malformed},
-		"lines":                   {owner, ra.NewDomain{Name: "x.example.com", Description: "a\nb", Grants: to(1)}, problem.Malformed},
-		"an unknown privilege":    {owner, ra.NewDomain{Name: "x.example.com", Grants: []ra.NewGrant{{1, []ra.Privilege{"all"}}}}, problem.Malformed},
-		"by a requester":          {person("user:2", 1, auth.Requester), ra.NewDomain{Name: "x.example.com", Grants: to(1)}, problem.Unauthorized},
-		"suspended, though it is": {below, ra.NewDomain{Name: "a.example.com", Suspended: true, Grants: to(3)}, problem.Conflict},
+		"one that there is":         {owner, ra.NewDomain{Name: "a.example.com", Grants: to(1)}, problem.Conflict},
+		"another tenant's":          {owner, ra.NewDomain{Name: "e.example.com", Grants: to(1)}, problem.Conflict},
+		"for nobody":                {owner, ra.NewDomain{Name: "x.example.com"}, problem.Malformed},
+		"twice":                     {owner, ra.NewDomain{Name: "x.example.com", Grants: to(3, 3)}, problem.Malformed},
+		"for a foreign one":         {owner, ra.NewDomain{Name: "x.example.com", Grants: to(1, 2)}, problem.NotFound},
+		"nothing above them":        {operator, ra.NewDomain{Name: "x.example.com", Grants: to(1, 2)}, problem.Malformed},
+		"no name":                   {owner, ra.NewDomain{Name: "com", Grants: to(1)}, problem.Malformed},
+		"a long description":        {owner, ra.NewDomain{Name: "x.example.com", Description: strings.Repeat("x", 256), Grants: to(1)}, problem.Malformed},
+		"lines":                     {owner, ra.NewDomain{Name: "x.example.com", Description: "a\nb", Grants: to(1)}, problem.Malformed},
+		"an unknown privilege":      {owner, ra.NewDomain{Name: "x.example.com", Grants: []ra.NewGrant{{1, []ra.Privilege{"all"}}}}, problem.Malformed},
+		"by a requester":            {person("user:2", 1, auth.Requester), ra.NewDomain{Name: "x.example.com", Grants: to(1)}, problem.Unauthorized},
+		"another's, by a requester": {person("user:2", 1, auth.Requester), ra.NewDomain{Name: "e.example.com", Grants: to(1)}, problem.Unauthorized},
+		"one above, by a requester": {person("user:5", 3, auth.Requester), ra.NewDomain{Name: "a.example.com", Grants: to(3, 4)}, problem.Unauthorized},
+		"suspended, though it is":   {below, ra.NewDomain{Name: "a.example.com", Suspended: true, Grants: to(3)}, problem.Conflict},
 	} {
 		if d, err := w.Create(ctx, tt.caller, tt.in); !problem.Is(err, tt.kind) {
 			t.Errorf("%s: %+v, %v", what, d, err)

@@ -84,11 +84,27 @@ func (d *Domain) with(l Delegation) (*Domain, error) {
 		return next, nil
 	}
 	if len(next.Delegations) >= MaxDelegations {
+		next.forgetRejected()
+	}
+	if len(next.Delegations) >= MaxDelegations {
 		return nil, problem.New(problem.Conflict, "the domain %s is delegated to %d organisations already, and no more are kept", d.Name.Value(), MaxDelegations)
 	}
 	next.Delegations = append(next.Delegations, l)
 	slices.SortFunc(next.Delegations, func(a, b Delegation) int { return cmp.Compare(a.Org, b.Org) })
 	return next, nil
+}
+
+// forgetRejected makes room for a delegation: that which was rejected, or taken back, longest ago goes.
+func (d *Domain) forgetRejected() {
+	oldest := -1
+	for i, l := range d.Delegations {
+		if l.State == DelegationRejected && (oldest < 0 || l.Decided.Before(d.Delegations[oldest].Decided)) {
+			oldest = i
+		}
+	}
+	if oldest >= 0 {
+		d.Delegations = slices.Delete(d.Delegations, oldest, oldest+1)
+	}
 }
 
 // Approve lets an organisation use the domain as it has asked to.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"github.com/gatehouse-ca/gatehouse/auth"
 	"github.com/gatehouse-ca/gatehouse/problem"
@@ -85,7 +86,7 @@ func (m *Domains) granted(d *Domain, to auth.Org, decides bool, privileges []Pri
 }
 
 // GrantAll is [Domains.Grant] of 1 to MaxGrants domains by their numbers, each of which must be there once. Nothing is changed if one of
-// them is not to be had or could not be delegated; if one fails later the others are delegated, and doing it again finds them so.
+// them is not to be had or could not be delegated; if one fails later others may be delegated, and doing it again finds them so.
 func (m *Domains) GrantAll(ctx context.Context, caller auth.Caller, numbers []DomainNumber, org auth.OrgID, privileges ...Privilege) error {
 	if len(numbers) == 0 || len(numbers) > MaxGrants {
 		return problem.New(problem.Malformed, "%d domains are named; name 1 to %d", len(numbers), MaxGrants)
@@ -121,11 +122,17 @@ func (m *Domains) GrantAll(ctx context.Context, caller auth.Caller, numbers []Do
 	errs := make([]error, len(found))
 	places := make(chan struct{}, grantsAtOnce)
 	var changes sync.WaitGroup
+	var failed atomic.Bool
 	for i, d := range found {
 		places <- struct{}{}
+		if failed.Load() { // what one waited for in vain, a thousand would
+			break
+		}
 		changes.Go(func() {
 			defer func() { <-places }()
-			_, errs[i] = m.Grant(ctx, caller, d.Name.Value(), org, privileges...)
+			if _, errs[i] = m.Grant(ctx, caller, d.Name.Value(), org, privileges...); errs[i] != nil {
+				failed.Store(true)
+			}
 		})
 	}
 	changes.Wait()

@@ -1,8 +1,12 @@
 package ra_test
 
 import (
+	"context"
 	"slices"
+	"strconv"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/gatehouse-ca/gatehouse/auth"
 	"github.com/gatehouse-ca/gatehouse/dcv"
@@ -155,5 +159,74 @@ func TestGrantAll(t *testing.T) {
 	found, err := w.Search(ctx, owner, ra.DomainQuery{Org: 3, State: ra.DelegationApproved, Limit: 5, Offset: 6})
 	if err != nil || found.Total != int64(len(numbers)) || len(found.Domains) != 3 || len(w.journal.events) != entries+len(numbers) {
 		t.Errorf("%+v, %v, %d entries", found, err, len(w.journal.events)-entries)
+	}
+}
+
+// TestRejectedDelegationsLeaveRoom: what was rejected or taken back makes place for what an organisation is to have.
+func TestRejectedDelegationsLeaveRoom(t *testing.T) {
+	t.Parallel()
+	orgs := []auth.Org{{ID: 1, Slug: "main"}}
+	for i := range ra.MaxDelegations + 2 {
+		orgs = append(orgs, auth.Org{ID: auth.OrgID(i + 2), Slug: "below-" + strconv.Itoa(i+2), Parent: 1})
+	}
+	dir, err := auth.NewDirectory(orgs)
+	must(t, err)
+	w, ctx := newWorld(t), t.Context()
+	m := ra.NewDomains(ra.DomainsConfig{Store: w.db, Directory: dir, Journal: w.journal, Now: w.clock.now})
+	var grants []ra.NewGrant
+	for _, o := range orgs[1 : ra.MaxDelegations+1] {
+		grants = append(grants, ra.NewGrant{Org: o.ID})
+	}
+	_, err = m.Create(ctx, operator, ra.NewDomain{Name: "example.com", Grants: grants})
+	must(t, err)
+	last := orgs[len(orgs)-1].ID
+	_, err = m.Grant(ctx, operator, "example.com", last)
+	wantKind(t, err, problem.Conflict)
+	for _, org := range []auth.OrgID{7, 5} {
+		_, err = m.Ungrant(ctx, operator, "example.com", org)
+		must(t, err)
+		w.clock.add(time.Second)
+	}
+	d, err := m.Grant(ctx, operator, "example.com", last)
+	must(t, err)
+	states := map[auth.OrgID]ra.DelegationState{}
+	for _, l := range d.Delegations {
+		states[l.Org] = l.State
+	}
+	if len(states) != ra.MaxDelegations || states[7] != "" || states[5] != ra.DelegationRejected || states[last] != ra.DelegationApproved {
+		t.Errorf("%d: %v, %v, %v", len(states), states[7], states[5], states[last])
+	}
+	_, err = m.Grant(ctx, operator, "example.com", last-1)
+	must(t, err)
+	_, err = m.Grant(ctx, operator, "example.com", 7)
+	wantKind(t, err, problem.Conflict)
+}
+
+// unwritable is a store that takes no domains any more.
+type unwritable struct {
+	ra.DomainStore
+	tries atomic.Int32
+}
+
+func (u *unwritable) PutDomain(context.Context, *ra.Domain, *ra.Domain, time.Time, ...*ra.Mail) error {
+	u.tries.Add(1)
+	return problem.New(problem.Unavailable, "the disk is full")
+}
+
+// TestGrantAllGivesUp where the store does not take the first: a thousand that wait for it one after the other would take for ever.
+func TestGrantAllGivesUp(t *testing.T) {
+	t.Parallel()
+	w, ctx := newDomainWorld(t), t.Context()
+	var numbers []ra.DomainNumber
+	for i := range 20 {
+		d, err := w.Add(ctx, operator, "d"+strconv.Itoa(i)+".example.com", "main")
+		must(t, err)
+		numbers = append(numbers, d.Number)
+	}
+	store := &unwritable{DomainStore: w.Store}
+	w.Store = store
+	wantKind(t, w.GrantAll(ctx, operator, numbers, 3), problem.Unavailable)
+	if n := store.tries.Load(); n < 1 || n > 8 {
+		t.Errorf("it was tried %d times", n)
 	}
 }

@@ -61,7 +61,7 @@ func (m *Domains) candidates(ctx context.Context, names []identifier.Identifier)
 	c := &candidates{places: map[identifier.Identifier]int{}}
 	var all []identifier.Identifier
 	for _, name := range names {
-		for _, at := range above(name) {
+		for _, at := range over(name) {
 			if _, known := c.places[at]; !known {
 				c.places[at] = len(all)
 				all = append(all, at)
@@ -76,9 +76,14 @@ func (m *Domains) candidates(ctx context.Context, names []identifier.Identifier)
 	return c, err
 }
 
-// above are the domains at or above a name, nearest first, removed ones too.
-func (c *candidates) above(name identifier.Identifier) (list []*Domain) {
-	for _, at := range above(name) {
+// above are the domains at or above a name whose proofs can cover it, nearest first, removed ones too.
+func (c *candidates) above(name identifier.Identifier) []*Domain { return c.of(above(name)) }
+
+// over are all domains at or above a name, in the same order.
+func (c *candidates) over(name identifier.Identifier) []*Domain { return c.of(over(name)) }
+
+func (c *candidates) of(names []identifier.Identifier) (list []*Domain) {
+	for _, at := range names {
 		if d := c.found[c.places[at]]; d != nil {
 			list = append(list, d)
 		}
@@ -86,22 +91,38 @@ func (c *candidates) above(name identifier.Identifier) (list []*Domain) {
 	return list
 }
 
-// above are a name without its wildcard and the names above it that can be domains, nearest first.
+// above are a name without its wildcard and the names above it that can be domains, nearest first, up to a public suffix: no proof
+// reaches below one.
 func above(name identifier.Identifier) []identifier.Identifier {
+	list := over(name)
+	if len(list) == 0 || list[0] != name.Base() { // it is a public suffix itself
+		return nil
+	}
+	for i := range list[1:] { // a gap is a public suffix that was passed over
+		if _, parent, _ := strings.Cut(list[i].Value(), "."); parent != list[i+1].Value() {
+			return list[:i+1]
+		}
+	}
+	return list
+}
+
+// over are a name without its wildcard and all names above it that can be domains, nearest first. A public suffix cannot, but a name
+// above it can: some are registered by those who own what they are below.
+func over(name identifier.Identifier) (list []identifier.Identifier) {
 	if name.IsZero() || name.Type() != identifier.DNS {
 		return nil
 	}
-	var list []identifier.Identifier
-	for at := name.Base(); !at.IsPublicSuffix(); {
-		list = append(list, at)
+	for at := name.Base(); ; {
+		if !at.IsPublicSuffix() {
+			list = append(list, at)
+		}
 		_, parent, more := strings.Cut(at.Value(), ".")
 		next, err := identifier.ParseDNS(parent)
 		if !more || err != nil {
-			break
+			return list
 		}
 		at = next
 	}
-	return list
 }
 
 // proven is the proof of a domain as one that an organisation may use for a name; false if it has none for it.

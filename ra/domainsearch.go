@@ -13,8 +13,10 @@ import (
 const (
 	// MaxDomainCandidates bounds how many domains a search looks at that one list cannot answer.
 	MaxDomainCandidates = 10_000
-	// maxDomainLists is in how many organisations' lists a search looks, rather than through all domains.
-	maxDomainLists = 50
+	// maxDomainEntries bounds how many entries of lists it looks at: a domain stands in the list of each organisation that has it.
+	maxDomainEntries = 10 * MaxDomainCandidates
+	// maxDomainLists is in how many organisations' lists a search looks, rather than through all domains, others' too.
+	maxDomainLists = 1000
 	// domainBatch is how many names or records are read at once.
 	domainBatch = 500
 )
@@ -132,7 +134,7 @@ func (m *Domains) page(ctx context.Context, caller auth.Caller, list auth.OrgID,
 
 // named are the names of lists that have a part, in order, each once.
 func (m *Domains) named(ctx context.Context, lists []auth.OrgID, part string) ([]identifier.Identifier, error) {
-	seen := 0
+	entries, seen := 0, map[identifier.Identifier]bool{}
 	var names []identifier.Identifier
 	for _, list := range lists {
 		for after := ""; ; {
@@ -140,13 +142,14 @@ func (m *Domains) named(ctx context.Context, lists []auth.OrgID, part string) ([
 			if err != nil {
 				return nil, err
 			}
-			if seen += len(found); seen > MaxDomainCandidates {
-				return nil, problem.New(problem.Malformed, "orgId: more than %d domains would have to be looked at; name an organisation, and leave filters out", MaxDomainCandidates)
-			}
 			for _, n := range found {
-				if strings.Contains(n.Value(), part) {
+				if !seen[n] && strings.Contains(n.Value(), part) {
 					names = append(names, n)
 				}
+				seen[n] = true
+			}
+			if entries += len(found); entries > maxDomainEntries || len(seen) > MaxDomainCandidates {
+				return nil, problem.New(problem.Malformed, "orgId: more than %d domains would have to be looked at; name an organisation, and leave filters out", MaxDomainCandidates)
 			}
 			if len(found) < domainBatch {
 				break
@@ -155,7 +158,7 @@ func (m *Domains) named(ctx context.Context, lists []auth.OrgID, part string) ([
 		}
 	}
 	slices.SortFunc(names, func(a, b identifier.Identifier) int { return strings.Compare(a.Value(), b.Value()) })
-	return slices.Compact(names), nil
+	return names, nil
 }
 
 // read reads the domains that are there.

@@ -97,6 +97,50 @@ func TestTheNearestDomainDecides(t *testing.T) {
 	}
 }
 
+// TestNobodyBelowEndsASuspension: what an organisation enters for itself does not make names free that one above it has suspended.
+func TestNobodyBelowEndsASuspension(t *testing.T) {
+	t.Parallel()
+	w, ctx := newDomainWorld(t), t.Context()
+	w.validated("example.com", "main", dcv.DNSTXT)
+	w.validated("shop.example.com", "below", dcv.DNSTXT)
+	w.validated("www.shop.example.com", "main", dcv.DNSTXT)
+	_, err := w.Grant(ctx, operator, "www.shop.example.com", 3)
+	must(t, err)
+	w.issues(child, "a.shop.example.com")
+	_, err = w.Suspend(ctx, operator, "example.com")
+	must(t, err)
+	_, err = w.submit(child, "a.shop.example.com")
+	w.suspended(err)
+	req := w.request(child, newKey(t), "a.shop.example.com") // with a proof of its own
+	req.Profile = "inner"
+	_, err = w.reg.Submit(ctx, child, req)
+	w.suspended(err)
+	serves, err := w.Serves(ctx, 3, ids(t, "a.shop.example.com", "www.shop.example.com"))
+	if err != nil || serves[0] || !serves[1] {
+		t.Errorf("%v, %v", serves, err)
+	}
+	w.issues(child, "www.shop.example.com") // what the one above lets go on goes on
+	_, err = w.Suspend(ctx, operator, "shop.example.com")
+	must(t, err)
+	w.issues(child, "www.shop.example.com")
+}
+
+// TestASuspensionReachesBelowPublicSuffixes, though a proof does not.
+func TestASuspensionReachesBelowPublicSuffixes(t *testing.T) {
+	t.Parallel()
+	w, ctx := newDomainWorld(t), t.Context()
+	w.validated("amazonaws.com", "main", dcv.DNSTXT) // s3.amazonaws.com is a public suffix
+	w.refuses(alice, "x.s3.amazonaws.com")
+	if serves, err := w.Serves(ctx, 1, ids(t, "x.s3.amazonaws.com")); err != nil || serves[0] {
+		t.Errorf("%v, %v", serves, err)
+	}
+	_, err := w.Suspend(ctx, operator, "amazonaws.com")
+	must(t, err)
+	req := w.request(alice, newKey(t), "x.s3.amazonaws.com")
+	_, err = w.reg.Submit(ctx, alice, req)
+	w.suspended(err)
+}
+
 // TestSuspensionComesBack from the journal, and ends what was under way.
 func TestSuspensionComesBack(t *testing.T) {
 	t.Parallel()

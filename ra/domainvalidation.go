@@ -100,6 +100,18 @@ func (m *Domains) Check(ctx context.Context, caller auth.Caller, domain string) 
 	if d.Validation == nil || !m.Now().Before(d.Validation.Expires) {
 		return nil, problem.New(problem.Conflict, "no validation of %s is under way; gatehouse domain validate begins one", d.Name.Value())
 	}
+	if d.Validation.Submitted.IsZero() { // whoever looks says that it is there
+		d, err = m.edit(ctx, caller, domain, "validation by "+string(d.Validation.Method)+" submitted", func(d *Domain) error {
+			if d.Validation == nil || !d.Validation.Submitted.IsZero() {
+				return errUnchanged
+			}
+			d.Validation.submit(m.second())
+			return nil
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
 	return m.look(ctx, d, caller.Principal)
 }
 
@@ -130,9 +142,6 @@ func (m *Domains) look(ctx context.Context, d *Domain, actor string) (*Domain, e
 	if !now.Before(v.Expires) { // its value must not be used any more
 		v.Due = time.Time{}
 		return taken, m.Store.PutDomain(ctx, taken, d, time.Time{})
-	}
-	if v.Submitted.IsZero() { // whoever looks says that it is there
-		v.Submitted = now.Truncate(time.Second)
 	}
 	v.Attempts++
 	v.Due = now.Add(lookLease)

@@ -2,6 +2,7 @@ package ra
 
 import (
 	"context"
+	"strconv"
 	"time"
 
 	"github.com/gatehouse-ca/gatehouse/auth"
@@ -21,6 +22,12 @@ const submitGrace = 24 * time.Hour
 // looksAt bounds how often looks at one domain are asked for, also by one new validation after the other.
 func looksAt(name identifier.Identifier) auth.AttemptRate {
 	return auth.AttemptRate{Rate: auth.Rate{Burst: 5, Interval: 30 * time.Second}, Name: "domain-look", Of: name.Value()}
+}
+
+// lookupsOf bounds how much a customer has the gateway ask the network about domains, so that its many domains, at servers that never
+// answer, leave room for other customers' validations.
+func lookupsOf(customer auth.OrgID) auth.AttemptRate {
+	return auth.AttemptRate{Rate: auth.Rate{Burst: 100, Interval: time.Second}, Name: "domain-lookups", Of: strconv.Itoa(int(customer))}
 }
 
 // ValidationStage is how far the validation of a domain is, whatever its proof.
@@ -128,7 +135,7 @@ func (m *Domains) Recheck(ctx context.Context, caller auth.Caller, domain string
 // lookAsked looks at a domain that the caller manages. If it is not the time for that, or another look is faster, the result is the
 // domain as it stands.
 func (m *Domains) lookAsked(ctx context.Context, caller auth.Caller, d *Domain) (*Domain, error) {
-	wait, err := m.Store.Attempt(ctx, looksAt(d.Name))
+	wait, err := m.Store.Attempt(ctx, looksAt(d.Name), lookupsOf(m.Directory.Customer(d.Org)))
 	if err != nil || wait > 0 {
 		return d, err
 	}

@@ -267,3 +267,19 @@ func TestBeginEndsMail(t *testing.T) {
 	_, err = w.Begin(ctx, boss, "example.com", dcv.DNSCNAME, "")
 	wantKind(t, err, problem.NotFound)
 }
+
+// TestCheckIsASubmission that the journal has as well, so that a store that was lost goes on looking.
+func TestCheckIsASubmission(t *testing.T) {
+	t.Parallel()
+	w, ctx := newDomainWorld(t), t.Context()
+	w.begun("example.com", dcv.DNSCNAME)
+	d, err := w.Check(ctx, operator, "example.com")
+	w.at(d, err, ra.StageSubmitted)
+	other := newDomainWorld(t)
+	r := other.db.Replay(nil)
+	for _, e := range w.journal.events {
+		must(t, r.Apply(ctx, e))
+	}
+	d, err = other.Get(ctx, operator, "example.com")
+	other.at(d, err, ra.StageSubmitted)
+}

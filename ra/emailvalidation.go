@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"net/netip"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -44,10 +45,18 @@ func triesAt(v *EmailValidation) auth.AttemptRate {
 	return auth.AttemptRate{Rate: auth.Rate{Burst: 10, Interval: 30 * time.Second}, Name: "email-at", Of: v.Links[0].ID}
 }
 
-// sendsTo bounds how often a stranger's mailbox is written to, whoever asks, also by one new validation after the other.
+// sendsTo bounds how often a stranger's mailbox is written to, whoever asks, also by one new validation after the other. What is behind a
+// plus sign leads to the same mailbox at most hosts.
 func sendsTo(address string) auth.AttemptRate {
-	sum := sha256.Sum256([]byte(strings.ToLower(address)))
+	local, domain, _ := strings.Cut(strings.ToLower(address), "@")
+	local, _, _ = strings.Cut(local, "+")
+	sum := sha256.Sum256([]byte(local + "@" + domain))
 	return auth.AttemptRate{Rate: auth.Rate{Burst: 10, Interval: 30 * time.Minute}, Name: "email-to", Of: hex.EncodeToString(sum[:])}
+}
+
+// sendsBy bounds how many mails a customer sends, to whatever addresses: it publishes those itself.
+func sendsBy(customer auth.OrgID) auth.AttemptRate {
+	return auth.AttemptRate{Rate: auth.Rate{Burst: 200, Interval: 2 * time.Minute}, Name: "email-by", Of: strconv.Itoa(int(customer))}
 }
 
 // EmailConfig is what validations by e-mail need. All but Lifetime are required.

@@ -17,11 +17,25 @@ import (
 )
 
 // EmailAddresses lists the addresses at which a validation of the domain by e-mail can be confirmed, as the DNS has them now. It
-// sends nothing.
+// sends nothing. Errors: also RateLimited, for all but operators.
 func (m *Domains) EmailAddresses(ctx context.Context, caller auth.Caller, domain string) (*dcv.EmailContacts, error) {
 	d, err := m.managed(ctx, caller, domain)
 	if err != nil {
 		return nil, err
+	}
+	return m.contacts(ctx, caller, d)
+}
+
+// contacts asks the DNS for addresses, unless that was asked for too often.
+func (m *Domains) contacts(ctx context.Context, caller auth.Caller, d *Domain) (*dcv.EmailContacts, error) {
+	if !caller.Operator {
+		wait, err := m.Store.Attempt(ctx, lookupsOf(m.Directory.Customer(d.Org)))
+		if err == nil && wait > 0 {
+			err = problem.New(problem.RateLimited, "too many lookups were asked for; try again later").After(wait)
+		}
+		if err != nil {
+			return nil, err
+		}
 	}
 	return m.Email.Finder.EmailContacts(ctx, d.Name, m.dnssec())
 }
@@ -49,7 +63,7 @@ func (m *Domains) ValidateByEmail(ctx context.Context, caller auth.Caller, domai
 	if err != nil {
 		return nil, err
 	}
-	contacts, err := m.choose(ctx, d, addresses)
+	contacts, err := m.choose(ctx, caller, d, addresses)
 	if err != nil {
 		return nil, err
 	}
@@ -57,7 +71,7 @@ func (m *Domains) ValidateByEmail(ctx context.Context, caller auth.Caller, domai
 	for i, c := range contacts {
 		chosen[i] = c.Address
 	}
-	if err := m.mayWrite(ctx, chosen...); err != nil {
+	if err := m.mayWrite(ctx, caller, d, chosen...); err != nil {
 		return nil, err
 	}
 	what := "validation by e-mail to " + strings.Join(chosen, ", ") + " begun"
@@ -79,7 +93,7 @@ func (m *Domains) ValidateByEmail(ctx context.Context, caller auth.Caller, domai
 }
 
 // choose holds addresses to those that the domain has, and asks the DNS about the way to them.
-func (m *Domains) choose(ctx context.Context, d *Domain, addresses []string) ([]dcv.EmailContact, error) {
+func (m *Domains) choose(ctx context.Context, caller auth.Caller, d *Domain, addresses []string) ([]dcv.EmailContact, error) {
 	advice := "gatehouse domain addresses " + d.Name.Value() + " lists those that can be"
 	switch {
 	case len(addresses) == 0:
@@ -87,10 +101,9 @@ func (m *Domains) choose(ctx context.Context, d *Domain, addresses []string) ([]
 	case len(addresses) > MaxEmailAddresses:
 		return nil, problem.New(problem.Malformed, "address: %d are given; at most %d can be", len(addresses), MaxEmailAddresses)
 	}
-	mode := m.dnssec()
 	ctx, cancel := context.WithTimeout(ctx, lookTime)
 	defer cancel()
-	found, err := m.Email.Finder.EmailContacts(ctx, d.Name, mode)
+	found, err := m.contacts(ctx, caller, d)
 	if err != nil {
 		return nil, err
 	}
@@ -112,7 +125,7 @@ func (m *Domains) choose(ctx context.Context, d *Domain, addresses []string) ([]
 			return nil, problem.New(problem.Malformed, "address: %s cannot confirm for %s; %s", address, d.Name.Value(), advice)
 		}
 		contact := found.Contacts[i]
-		secure, err := m.Email.Finder.MailRoute(ctx, address, mode)
+		secure, err := m.Email.Finder.MailRoute(ctx, address, m.dnssec())
 		if err != nil {
 			return nil, err
 		}
@@ -149,7 +162,7 @@ func (m *Domains) ResendEmail(ctx context.Context, caller auth.Caller, domain st
 		}
 		links = append(links, d.Email.Links[i].ID)
 	}
-	if err := m.mayWrite(ctx, addresses...); err != nil {
+	if err := m.mayWrite(ctx, caller, d, addresses...); err != nil {
 		return nil, err
 	}
 	return m.mailing(ctx, caller, d, "mail sent again to "+strings.Join(addresses, ", "), func(d *Domain) ([]*Mail, error) {
@@ -186,13 +199,18 @@ func (m *Domains) pending(d *Domain) error {
 	return nil
 }
 
-// mayWrite takes from the rates of addresses.
-func (m *Domains) mayWrite(ctx context.Context, addresses ...string) error {
-	rates := make([]auth.AttemptRate, len(addresses))
-	for i, address := range addresses {
-		rates[i] = sendsTo(address)
+// mayWrite takes from the rates of addresses, each once, and of the customer unless the operator asks.
+func (m *Domains) mayWrite(ctx context.Context, caller auth.Caller, d *Domain, addresses ...string) error {
+	var rates []auth.AttemptRate
+	for _, address := range addresses {
+		if rate := sendsTo(address); !slices.Contains(rates, rate) {
+			rates = append(rates, rate)
+		}
 	}
-	return m.try(ctx, "too many mails were sent to one of these addresses; try again later", rates...)
+	if !caller.Operator {
+		rates = append(rates, sendsBy(m.Directory.Customer(d.Org)))
+	}
+	return m.try(ctx, "too many mails were sent, to one of these addresses or by the customer; try again later", rates...)
 }
 
 // send gives a link a new code and makes the mail that has it.

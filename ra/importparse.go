@@ -173,7 +173,7 @@ func (i *imported) chain(given [][]byte) ([][]byte, error) {
 func (i *imported) enrollment(id ID, org auth.OrgID, at time.Time) *Enrollment {
 	return &Enrollment{
 		ID: id, Org: org, Names: i.names, CommonName: printable(i.cert.Subject.CommonName, maxImportedCN), Created: at, Phase: Issued,
-		Imported: true, Authority: printable(i.cert.Issuer.String(), MaxAuthority), Serial: ca.SerialOf(i.cert.SerialNumber),
+		Imported: true, Authority: printable(DistinguishedName(i.cert.Issuer), MaxAuthority), Serial: ca.SerialOf(i.cert.SerialNumber),
 		NotBefore: i.cert.NotBefore.UTC(), NotAfter: i.cert.NotAfter.UTC(), Issued: at, Fingerprint: i.fingerprint,
 	}
 }

@@ -104,7 +104,9 @@ func (w *keyWork) await(ctx context.Context, org auth.OrgID, place chan struct{}
 		return true
 	}
 	t.waiting = slices.Delete(t.waiting, i, i+1)
-	w.forget(org, t)
+	if w.next() == nil {
+		w.forget()
+	}
 	return false
 }
 
@@ -120,14 +122,17 @@ func (w *keyWork) leave(org auth.OrgID) {
 		next.waiting = next.waiting[1:]
 	} else {
 		w.free++
+		w.forget()
 	}
-	w.forget(org, t)
 }
 
-// forget keeps nothing of an organisation that has no place and waits for none. w.mu is held.
-func (w *keyWork) forget(org auth.OrgID, t *keyTurns) {
-	if t.running == 0 && len(t.waiting) == 0 {
-		delete(w.of, org)
+// forget keeps nothing of organisations that have no place, once nobody waits any more. Before that, when they had their last turns
+// is kept of them, lest those that ask for one at a time had the next turn whenever they ask again. w.mu is held.
+func (w *keyWork) forget() {
+	for org, t := range w.of {
+		if t.running == 0 {
+			delete(w.of, org)
+		}
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -54,6 +55,43 @@ func TestKeysTakeTurns(t *testing.T) {
 		all.Wait()
 		if got := fmt.Sprint(order); got != "[a0 b0 c0 a1 b1 a2 b2 a3 a4]" && got != "[a0 c0 b0 a1 b1 a2 b2 a3 a4]" {
 			t.Errorf("the order is %s", got)
+		}
+		w.empty(t, 1)
+	})
+}
+
+// TestKeysOfTwoInTurn: two organisations that ask for one key after another, each again when it has its key, do not keep a third, which
+// had a turn, from its next one.
+func TestKeysOfTwoInTurn(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newKeyWork(1, 8, time.Hour)
+		var order []auth.OrgID
+		var all sync.WaitGroup
+		one := func(org auth.OrgID) {
+			if err := w.do(t.Context(), org, func() error {
+				order = append(order, org) // one at a time
+				time.Sleep(time.Second)
+				return nil
+			}); err != nil {
+				t.Errorf("%d: %v", org, err)
+			}
+		}
+		for range 2 {
+			all.Go(func() { one(1) })
+			synctest.Wait()
+		}
+		for _, org := range []auth.OrgID{2, 3} {
+			all.Go(func() {
+				for range 5 {
+					one(org)
+				}
+			})
+			synctest.Wait()
+		}
+		all.Wait()
+		if got := slices.Index(order[1:], 1); got > 2 {
+			t.Errorf("the order is %v", order)
 		}
 		w.empty(t, 1)
 	})

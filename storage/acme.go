@@ -174,25 +174,38 @@ func beginOrder(b *Batch, begun *acme.OrderBegun) error {
 
 // OrderFacts implements acme.Store.
 func (db *DB) OrderFacts(ctx context.Context, o *acme.Order) (acme.Facts, error) {
-	keys := make([]Key, 0, len(o.Authzs)+1)
+	facts, _, err := db.orderFacts(ctx, o)
+	return facts, err
+}
+
+// FinalizeFacts implements acme.Store.
+func (db *DB) FinalizeFacts(ctx context.Context, o *acme.Order, thumbprint string) (acme.Facts, bool, error) {
+	facts, rest, err := db.orderFacts(ctx, o, keyThumbprint(thumbprint))
+	return facts, err == nil && rest[0].Found, err
+}
+
+// orderFacts reads what the order's status depends on, and further keys, in one round trip.
+func (db *DB) orderFacts(ctx context.Context, o *acme.Order, further ...Key) (facts acme.Facts, rest []Item, err error) {
+	keys := make([]Key, 0, len(o.Authzs)+1+len(further))
 	for _, id := range o.Authzs {
 		keys = append(keys, keyAuthz(id))
 	}
 	if o.Enrollment != 0 {
 		keys = append(keys, keyEnrollment(o.Enrollment))
 	}
-	items, err := db.read(ctx, keys...)
+	own := len(keys)
+	items, err := db.read(ctx, append(keys, further...)...)
 	if err != nil {
-		return acme.Facts{}, err
+		return acme.Facts{}, nil, err
 	}
-	facts := acme.Facts{Authorizations: make([]*acme.Authorization, len(o.Authzs))}
+	facts.Authorizations = make([]*acme.Authorization, len(o.Authzs))
 	for i, id := range o.Authzs {
 		if facts.Authorizations[i], err = decodeAuthz(id, items[i]); err != nil {
-			return acme.Facts{}, err
+			return acme.Facts{}, nil, err
 		}
 	}
 	if o.Enrollment != 0 {
-		facts.Enrollment, err = decodeEnrollment(ra.ID(o.Enrollment), items[len(items)-1])
+		facts.Enrollment, err = decodeEnrollment(ra.ID(o.Enrollment), items[own-1])
 	}
-	return facts, err
+	return facts, items[own:], err
 }

@@ -310,6 +310,7 @@ func TestAFailingStoreIsUnavailable(t *testing.T) {
 	calls := map[string]error{}
 	_, calls["Admit"] = db.Admit(ctx, acme.Admission{Account: "a"})
 	_, calls["AccountByKey"] = db.AccountByKey(ctx, "k")
+	_, _, calls["FinalizeFacts"] = db.FinalizeFacts(ctx, &acme.Order{}, "k")
 	calls["CreateAccount"] = db.CreateAccount(ctx, &acme.Account{ID: "a"}, nil)
 	_, _, calls["Orders"] = db.Orders(ctx, "a", "", 10)
 	_, calls["Certificate"] = db.Certificate(ctx, "main", "01")

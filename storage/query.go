@@ -109,11 +109,11 @@ func (db *DB) searchOne(ctx context.Context, q ra.Query, p *part) (ra.Found, err
 	return ra.Found{Enrollments: list, Total: p.total}, err
 }
 
-// covered reads those enrollments that a query is about. The indexes say as much; that nothing of another organisation is shown
-// does not rest on them alone.
+// covered reads those enrollments that a query is about. The indexes say as much; that nothing is shown of another organisation, or that
+// was removed, does not rest on them alone.
 func (db *DB) covered(ctx context.Context, q ra.Query, ids []ra.ID) ([]*ra.Enrollment, error) {
 	list, err := db.enrollments(ctx, ids)
-	return slices.DeleteFunc(list, func(e *ra.Enrollment) bool { return !q.Covers(e.Org) }), err
+	return slices.DeleteFunc(list, func(e *ra.Enrollment) bool { return !q.Covers(e.Org) || !e.Removed.IsZero() }), err
 }
 
 // lastID is the enrollment's number that a member ends with.
@@ -170,7 +170,7 @@ func (db *DB) searchMany(ctx context.Context, q ra.Query, p *part, now time.Time
 // matching keeps those for which all filters hold. The certificates of some are read together, and only if one is looked at.
 func (db *DB) matching(ctx context.Context, q ra.Query, list []*ra.Enrollment, now time.Time) (kept []*ra.Enrollment, err error) {
 	for _, e := range list {
-		if !q.Matches(e, now) {
+		if !e.Removed.IsZero() || !q.Matches(e, now) {
 			continue
 		}
 		if ok, err := q.Holds(e, false, nil); err != nil {

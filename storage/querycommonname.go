@@ -59,7 +59,7 @@ func (db *DB) listCommonNamesOf(ctx context.Context, members [][]byte) error {
 			ids = append(ids, id)
 		}
 	}
-	list, err := db.enrollments(ctx, ids)
+	list, err := db.readable(ctx, ids)
 	if err != nil {
 		return err
 	}
@@ -69,6 +69,27 @@ func (db *DB) listCommonNamesOf(ctx context.Context, members [][]byte) error {
 		}
 	}
 	return nil
+}
+
+// readable reads enrollments, but for those whose records are damaged, which are logged: whoever asks for one of those is told so, and
+// the store is not kept shut for it.
+func (db *DB) readable(ctx context.Context, ids []ra.ID) ([]*ra.Enrollment, error) {
+	list, err := db.enrollments(ctx, ids)
+	if !problem.Is(err, problem.Internal) {
+		return list, err
+	}
+	list = nil
+	for _, id := range ids {
+		some, err := db.enrollments(ctx, []ra.ID{id})
+		switch {
+		case problem.Is(err, problem.Internal):
+			db.log.ErrorContext(ctx, "an imported certificate is not listed by its CN", "enrollment", id, "error", err)
+		case err != nil:
+			return nil, err
+		}
+		list = append(list, some...)
+	}
+	return list, nil
 }
 
 // listCommonName does so for one, unless it is removed or becomes so: nothing would take the entry away then.

@@ -78,9 +78,12 @@ func newWorld(t *testing.T, db *storage.DB) *world {
 	door, err := acme.New(t.Context(), acme.Config{
 		PublicURLs: []string{"http://" + server.Listener.Addr().String()}, Organisations: organisations, Profiles: profiles,
 		DefaultProfile: "tls", Allowed: anyone, Issuers: []string{"main"},
-		Chain:     func(name string) []byte { pem, _ := authority.Chain(name); return pem },
-		Store:     db,
-		Registrar: ra.New(ra.Config{Store: db, Authority: authority, Certificate: db.Certificate, Profiles: profiles, Allowed: anyone}),
+		Chain: func(name string) []byte { pem, _ := authority.Chain(name); return pem },
+		Store: db,
+		Registrar: ra.New(ra.Config{
+			Store: db, Authority: authority, Certificate: db.Certificate, Profiles: profiles, Allowed: anyone,
+			Domains: ra.NewDomains(ra.DomainsConfig{Store: db, Directory: organisations, Profiles: profiles, Journal: quiet{}}),
+		}),
 		Validator: believes{}, Journal: quiet{}, Work: group, Limits: acme.DefaultLimits(),
 	})
 	must(t, err)
@@ -117,4 +120,33 @@ func (w *world) issue(t *testing.T) {
 	must(t, err)
 	_, _, err = w.CreateOrderCert(ctx, order.FinalizeURL, csr, true)
 	must(t, err)
+}
+
+// TestFinalizeFacts: what the order's status depends on and whether a key is an account's, read at once, also of an order that
+// has an enrollment.
+func TestFinalizeFacts(t *testing.T) {
+	t.Parallel()
+	db, counting := open(t)
+	account := newAccount(t, db)
+	o, z := newOrder(t, db, account)
+	i := unbegun(t, db)
+	must(t, db.RecordIntent(t.Context(), intent(i.Enrollment), i))
+	begun := *o
+	begun.Enrollment = i.Enrollment.ID
+	for thumbprint, want := range map[string]bool{account.Thumbprint: true, "nobody's": false} {
+		for _, order := range []*acme.Order{o, &begun} {
+			counting.Reset()
+			f, claimed, err := db.FinalizeFacts(t.Context(), order, thumbprint)
+			must(t, err)
+			if claimed != want || len(f.Authorizations) != 1 || f.Authorizations[0].ID != z.ID || (f.Enrollment == nil) != (order.Enrollment == 0) {
+				t.Errorf("%q: %t, %+v", thumbprint, claimed, f)
+			}
+			if f.Enrollment != nil && f.Enrollment.ID != order.Enrollment {
+				t.Errorf("the enrollment is %d", f.Enrollment.ID)
+			}
+			if n := counting.Trips().Total; n != 1 {
+				t.Errorf("%d trips", n)
+			}
+		}
+	}
 }
