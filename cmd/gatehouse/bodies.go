@@ -9,6 +9,8 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/gatehouse-ca/gatehouse/internal/web"
 	"github.com/gatehouse-ca/gatehouse/rest/scm"
 )
@@ -19,6 +21,9 @@ const (
 	uploadRate = 64 << 10
 	// uploadAnswer is how long the answer may take: ten thousand certificates are imported in seconds, on a busy machine in a minute.
 	uploadAnswer = 10 * time.Minute
+	// uploadReserve is how much of the disk's free space uploads leave to the store and the journal, which are on it as well and refuse to
+	// write when there is little, on disks where an eighth is more than that.
+	uploadReserve = 64 << 20
 )
 
 // bodies are what requests of the main listener may send where that is not what any request may: uploads; and the doors that refuse
@@ -53,4 +58,19 @@ func uploadsFolder(data string) (string, error) {
 		}
 	}
 	return dir, nil
+}
+
+// uploadsRoom reports whether an upload may take more of the disk under a folder: not so much that issuance stops for it.
+func uploadsRoom(dir string) func() error {
+	return func() error {
+		var s unix.Statfs_t
+		if err := unix.Statfs(dir, &s); err != nil {
+			return fmt.Errorf("asking how full the disk under %s is: %w", dir, err)
+		}
+		free, reserve := s.Bavail*uint64(s.Bsize), min(uploadReserve, s.Blocks*uint64(s.Bsize)/8)
+		if free < reserve {
+			return fmt.Errorf("the disk under %s is too full for uploads: %d MiB free, %d MiB are kept for the store and the journal; free some space", dir, free>>20, reserve>>20)
+		}
+		return nil
+	}
 }

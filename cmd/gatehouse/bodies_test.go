@@ -173,3 +173,17 @@ func TestUploadsFolder(t *testing.T) {
 		t.Errorf("it has %v, %v", left, err)
 	}
 }
+
+// TestUploadsRoom: uploads leave the store and the journal room on a disk that fills.
+func TestUploadsRoom(t *testing.T) {
+	t.Parallel()
+	folder := smallDisk(t, "8m")
+	room := uploadsRoom(folder)
+	must(t, room())
+	fillDisk(t, folder)
+	if err := room(); err == nil {
+		t.Error("a full disk has room for uploads")
+	}
+	must(t, os.Remove(filepath.Join(folder, "filler")))
+	must(t, room())
+}

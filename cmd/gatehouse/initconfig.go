@@ -111,6 +111,8 @@ issuers:
 profiles:
   tls:
     issuer: {{.Issuer}}
+    # What clients of SCM call it; never give it to another profile. Such clients need more: docs/dialects/scm.md of the source.
+    number: 1
     validity: 90d
     backdate: 1m
     # allow_names: ["*.corp.example.com"]

@@ -22,7 +22,7 @@ func profileWorld(t *testing.T) (*world, *instance) {
 	folder := w.initialized(rootResolver(t))
 	edit(t, filepath.Join(folder, initConfig),
 		`  - {id: 1, slug: "main", name: "main"}`, `  - {id: 1, slug: main, name: Main, deny_names: [vpn.example.com]}`,
-		"    validity: 90d\n", "    number: 7\n    description: Servers inside\n    validity: 90d\n    terms: [30d, 90d]\n    key_types: [ecdsa-p256]\n    quota: {certificates: 500, per_name: 3}\n",
+		"    number: 1\n    validity: 90d\n", "    number: 7\n    description: Servers inside\n    validity: 90d\n    terms: [30d, 90d]\n    key_types: [ecdsa-p256]\n    quota: {certificates: 500, per_name: 3}\n",
 		"\nacme:\n", `
   open: {issuer: main, dcv_methods: [http-01, dns-01], allow_wildcards: true, validity: 36h}
   closed: {issuer: main, dcv: none, allow_names: ["*.lab.example.com"], mandatory_fields: [Owner], terms: [30d, 90d]}

@@ -29,7 +29,7 @@ func (c *core) openSCM(ctx context.Context, mux *http.ServeMux) error {
 		return err
 	}
 	door, err := scm.New(scm.Config{
-		Spool:     uploads,
+		Spool: uploads, SpoolRoom: uploadsRoom(uploads),
 		PublicURL: s.publicURLs[0], Registrar: c.registrar, Authenticator: authenticator, Organisations: c.organisations, Tenants: c.tenants, Domains: c.domains, Fields: s.fields(),
 		External: c.external, EAB: s.eab,
 		DeactivateClient: func(ctx context.Context, caller auth.Caller, kid, account string) error {

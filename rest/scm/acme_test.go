@@ -5,6 +5,8 @@ import (
 	"encoding/base64"
 	"fmt"
 	"net/http"
+	"net/http/httptest"
+	"net/url"
 	"path"
 	"slices"
 	"strconv"
@@ -14,6 +16,7 @@ import (
 
 	"github.com/gatehouse-ca/gatehouse/acme"
 	"github.com/gatehouse-ca/gatehouse/auth"
+	"github.com/gatehouse-ca/gatehouse/policy"
 	"github.com/gatehouse-ca/gatehouse/problem"
 )
 
@@ -316,4 +319,52 @@ func TestACMEClients(t *testing.T) {
 	if !slices.Equal(w.ended, []string{want, want}) {
 		t.Errorf("ended were %q", w.ended)
 	}
+}
+
+// TestACMEServersOnce: the directory for everybody is in the list once, wherever among the organisations it is whose.
+func TestACMEServersOnce(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	directory, err := auth.NewDirectory([]auth.Org{
+		{ID: 1, Slug: "main", EAB: auth.EABOff}, {ID: 2, Slug: "own", Parent: 1, EAB: auth.EABRequired}, {ID: 3, Slug: "none", Parent: 1, EAB: auth.EABOff},
+	})
+	must(t, err)
+	w.Organisations = directory
+	rec := httptest.NewRecorder()
+	caller := auth.Caller{Principal: "user:1", Org: 1, Roles: []auth.Grant{{Org: 1, Role: auth.Auditor}}}
+	must(t, w.acmeServerList(&call{s: w.Server, ctx: t.Context(), w: rec, r: httptest.NewRequest("GET", "/", nil), caller: caller}))
+	if n := strings.Count(rec.Body.String(), `"name":"default"`); n != 1 {
+		t.Errorf("it is there %d times: %s", n, rec.Body)
+	}
+}
+
+// TestACMEServersOfOthers: the profile that the gateway issues its own certificate by is the registrar's alone, and has no directory.
+func TestACMEServersOfOthers(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	org := auth.Org{ID: 1, Slug: "main", EAB: auth.EABRequired}
+	directory, err := auth.NewDirectory([]auth.Org{org}, "tls")
+	must(t, err)
+	w.Organisations = directory
+	w.Registrar.Config.Profiles = map[string]*policy.Profile{"tls": w.Registrar.Profiles["tls"], "own-tls": w.Registrar.Profiles["tls"]}
+	w.Registrar.Allowed = func(auth.OrgID, string) bool { return true }
+	var names []string
+	for _, a := range w.acmeServers(org) {
+		names = append(names, a.Name)
+	}
+	if !slices.Equal(names, []string{"main", "main/tls"}) {
+		t.Errorf("the servers are %v", names)
+	}
+}
+
+// TestACMENameFilter: a name is found that is as long as names can be, whatever its letters are.
+func TestACMENameFilter(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	name := strings.Repeat("é", maxACMEName)
+	w.acmeAccount("ada", 1, name, "main")
+	if body := w.call("ada", "GET", "/api/acme/v1/account?organizationId=1&name="+url.QueryEscape(name), "", 200).Body.String(); !strings.Contains(body, name) {
+		t.Errorf("it is not there: %s", body)
+	}
+	w.call("ada", "GET", "/api/acme/v1/account?organizationId=1&name="+url.QueryEscape(name+"é"), "", 400)
 }

@@ -3,6 +3,7 @@ package scm
 import (
 	"net/url"
 	"testing"
+	"unicode/utf8"
 
 	"github.com/gatehouse-ca/gatehouse/auth"
 )
@@ -29,7 +30,7 @@ func FuzzACMEFilters(f *testing.F) {
 		case err != nil:
 		case got.org != 1:
 			t.Errorf("%q is about organisation %d", raw, got.org)
-		case len(got.name) > 128 || len(got.server) > 1024:
+		case utf8.RuneCountInString(got.name) > 128 || utf8.RuneCountInString(got.server) > 1024:
 			t.Errorf("%q gives %d and %d octets", raw, len(got.name), len(got.server))
 		case got.status != "" && got.status != acmePending && got.status != acmeValid && got.status != acmeDeactivated:
 			t.Errorf("%q gives the status %q", raw, got.status)

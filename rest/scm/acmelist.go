@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/gatehouse-ca/gatehouse/auth"
 	"github.com/gatehouse-ca/gatehouse/problem"
@@ -31,7 +32,7 @@ func (s *Server) acmeAccounts(c *call, private bool) error {
 	if err != nil {
 		return err
 	}
-	q := auth.EABQuery{Org: f.org, Offset: page.Position, Limit: page.Size, Bound: !c.v2 || f.status != ""}
+	q := auth.EABQuery{Org: f.org, Offset: page.Position, Limit: page.Size, Bound: !c.v2, KeepBound: f.status != ""}
 	if f != (acmeFilters{org: f.org}) || private {
 		q.Keep = func(k auth.EABState) bool { return s.acmeKeeps(f, k, private) }
 	}
@@ -134,7 +135,7 @@ func (c *call) once(names ...string) error {
 // filter reads the text of a filter.
 func (c *call) filter(name string, most int) (string, error) {
 	text := strings.TrimSpace(c.query.Get(name))
-	if len(text) > most {
+	if utf8.RuneCountInString(text) > most {
 		return "", wrongValue("%s: it has more than %d characters", name, most)
 	}
 	return text, nil

@@ -45,10 +45,11 @@ func (s *Server) acmeServers(org auth.Org) (list []acmeServer) {
 	return list
 }
 
-// acmeProfiles are the names of the profiles that an organisation may use.
+// acmeProfiles are the names of the profiles that an organisation may use, of those that are configured: of the gateway's own, for
+// its listener, there is no directory.
 func (s *Server) acmeProfiles(org auth.OrgID) (names []string) {
 	for name := range s.Registrar.Profiles {
-		if s.Registrar.Allowed(org, name) {
+		if s.Registrar.Allowed(org, name) && s.Organisations.Allowed(org, name) {
 			names = append(names, name)
 		}
 	}
@@ -103,14 +104,14 @@ func (s *Server) acmeServerList(c *call) error {
 		return err
 	}
 	address, name := strings.TrimSpace(c.query.Get("url")), strings.TrimSpace(c.query.Get("name"))
-	never = never || c.query.Get("caId") != "" // no issuer has a number
-	list, total, last := []acmeServer{}, 0, ""
+	never = never || c.query.Get("caId") != ""                // no issuer has a number
+	list, total, seen := []acmeServer{}, 0, map[string]bool{} // one directory can be that of several organisations
 	for _, org := range s.Organisations.Where(c.caller, auth.View) {
 		for _, a := range s.acmeServers(org) {
-			if never || a.URL == last || address != "" && address != a.URL || name != "" && !strings.EqualFold(name, a.Name) {
+			if never || seen[a.URL] || address != "" && address != a.URL || name != "" && !strings.EqualFold(name, a.Name) {
 				continue
 			}
-			last = a.URL
+			seen[a.URL] = true
 			if total++; total > page.Position && len(list) < page.Size {
 				list = append(list, a)
 			}

@@ -13,6 +13,7 @@ import (
 	"strings"
 
 	"github.com/gatehouse-ca/gatehouse/problem"
+	"github.com/gatehouse-ca/gatehouse/ra"
 )
 
 // certificateDetails is what the certificate says. The digests only name it.
@@ -40,7 +41,7 @@ func (d *details) certificate(der []byte) error {
 		alternatives = append(alternatives, "iPAddress="+ip.String())
 	}
 	d.CertificateDetails = &certificateDetails{
-		Issuer: cert.Issuer.String(), Subject: cert.Subject.String(), SubjectAltNames: strings.Join(alternatives, ", "),
+		Issuer: ra.DistinguishedName(cert.Issuer), Subject: ra.DistinguishedName(cert.Subject), SubjectAltNames: strings.Join(alternatives, ", "),
 		MD5Hash: hex.EncodeToString(m[:]), SHA1Hash: hex.EncodeToString(s1[:]), SHA256Hash: hex.EncodeToString(s256[:]),
 	}
 	d.Vendor = vendorOf(cert)

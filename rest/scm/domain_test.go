@@ -242,6 +242,7 @@ func TestDomainDelegations(t *testing.T) {
 			exchange{"domain-undelegate-none", "ada", "DELETE", domainPath + "/2/delegation", `{"orgId":3` + ssl + `}`},
 			exchange{"domain-approve-active", "ada", "POST", at + "/approve", `{"orgId":3}`},
 			exchange{"domain-approve-none", "ada", "POST", domainPath + "/2/delegation/approve", `{"orgId":3}`},
+			exchange{"domain-approve-own", "ada", "POST", at + "/approve", `{"orgId":1}`},
 			exchange{"domain-approve-delegated", "bea", "POST", at + "/approve", `{"orgId":3}`},
 			exchange{"domain-reject-active", "ada", "POST", at + "/reject", `{"orgId":3}`},
 			exchange{"domain-reject-none", "ada", "POST", domainPath + "/2/delegation/reject", `{"orgId":3}`},

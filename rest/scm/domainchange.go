@@ -223,6 +223,9 @@ func (c *call) decideDelegation(decide func(ctx context.Context, caller auth.Cal
 	}
 	to, _ := c.s.Organisations.ByID(org)
 	if _, err := decide(c.ctx, c.caller, d.Name.Value(), to.Slug); err != nil {
+		if problem.Is(err, problem.NotFound) && org == d.Org && c.s.Organisations.May(c.caller, auth.View, org) == nil { // shown as ACTIVE
+			err = problem.New(problem.Conflict, "the domain is organisation %d's own; there is nothing to approve or reject", org)
+		}
 		err = recoded(err, problem.Conflict, http.StatusBadRequest, codeDelegationState)
 		return c.domainRefused(d, noDelegation(c, d, err))
 	}

@@ -101,7 +101,7 @@ func showImport(result ra.ImportResult, der []byte) imported {
 	}
 	shown := importedCert{ID: result.Enrollment.ID, SerialNumber: strings.TrimLeft(strings.ToUpper(string(result.Enrollment.Serial)), "0")}
 	if cert, err := x509.ParseCertificate(der); err == nil {
-		shown.Subject = cert.Subject.String()
+		shown.Subject = ra.DistinguishedName(cert.Subject)
 	}
 	return imported{Cert: &shown, Created: &result.Created, Successful: true}
 }

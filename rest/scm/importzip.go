@@ -1,6 +1,7 @@
 package scm
 
 import (
+	"context"
 	"crypto/x509"
 	"math"
 	"net/http"
@@ -21,15 +22,20 @@ const (
 	maxZip    = 50 << 20
 	MaxUpload = maxZip + 1<<20
 
-	// uploadsAtOnce are worked on in all, uploadsEach of one organisation.
-	uploadsAtOnce = 4
-	uploadsEach   = 2
+	// uploadsAtOnce are worked on in all, uploadsEach of one organisation, and uploadsCustomer of one with all below it, which its
+	// administrators make as many of as they like: no customer holds all places.
+	uploadsAtOnce   = 4
+	uploadsEach     = 2
+	uploadsCustomer = 3
 
 	// importBatch and importOctets are how many certificates of a zip are imported together, and of about how many octets.
 	importBatch  = 250
 	importOctets = 4 << 20
 	// importPause is what a client waits whose import broke off.
 	importPause = 30 * time.Second
+	// importTime is how long the certificates of one zip are worked on: then the place is another upload's, and nobody waits for the answer
+	// much longer.
+	importTime = 8 * time.Minute
 )
 
 // zipLimits hold a certificate with ten issuers, each as large as one may be, in PEM.
@@ -54,12 +60,12 @@ func (s *Server) importZip(c *call) error {
 	if err != nil {
 		return err
 	}
-	end, err := s.uploads.Begin(int32(c.caller.Org))
+	end, err := c.beginUpload()
 	if err != nil {
 		return recoded(err, problem.RateLimited, http.StatusTooManyRequests, codeRestricted)
 	}
 	defer end()
-	file, err := rest.Spool(s.Spool)
+	file, err := rest.Spool(s.Spool, s.SpoolRoom)
 	if err != nil {
 		return err
 	}
@@ -72,6 +78,9 @@ func (s *Server) importZip(c *call) error {
 	if err != nil {
 		return err
 	}
+	var cancel context.CancelFunc
+	c.ctx, cancel = context.WithTimeout(c.ctx, importTime)
+	defer cancel()
 	i := zipImport{c: c, org: org, zip: z, failed: make([]string, len(z.Files()))}
 	for n, f := range z.Files() {
 		if err := i.add(n, f); err != nil {
@@ -83,6 +92,23 @@ func (s *Server) importZip(c *call) error {
 	}
 	i.report.Errors = slices.DeleteFunc(i.failed, func(text string) bool { return text == "" })
 	return c.answer(i.report)
+}
+
+// beginUpload takes a place for an upload among those of the caller's organisation and of its customer; end gives it back.
+func (c *call) beginUpload() (end func(), err error) {
+	customer, err := c.s.customers.Begin(int32(c.s.Organisations.Customer(c.caller.Org)))
+	if err != nil {
+		return nil, err
+	}
+	org, err := c.s.uploads.Begin(int32(c.caller.Org))
+	if err != nil {
+		customer()
+		return nil, err
+	}
+	return func() {
+		org()
+		customer()
+	}, nil
 }
 
 // importOrganisation is the one that a zip is for, which the caller may import for.
@@ -116,6 +142,9 @@ type zipImport struct {
 
 // add reads a file. Once there are enough, they are imported.
 func (i *zipImport) add(n int, f *rest.ZipFile) error {
+	if err := i.c.ctx.Err(); err != nil { // the client has gone, or it takes too long; of a zip of rubbish nothing else would tell
+		return i.brokeOff(err)
+	}
 	data, err := i.zip.Read(f)
 	if problem.Is(err, problem.Unavailable) {
 		return err
@@ -149,14 +178,19 @@ func (i *zipImport) flush() error {
 		case r.Err == nil:
 			i.report.ProcessedCount++
 		case problem.Is(r.Err, problem.Unavailable), problem.Is(r.Err, problem.Internal):
-			return problem.Wrap(r.Err, problem.Unavailable, "the import broke off, with %d certificates imported; send the same zip again later, which does them no harm",
-				i.report.ProcessedCount).After(importPause)
+			return i.brokeOff(r.Err)
 		default:
 			i.failed[i.places[n]] = "[" + i.zip.Files()[i.places[n]].Name + "] - " + explain(r.Err)
 		}
 	}
 	i.items, i.places, i.octets = i.items[:0], i.places[:0], 0
 	return nil
+}
+
+// brokeOff is why an import ends before its end.
+func (i *zipImport) brokeOff(err error) error {
+	return problem.Wrap(err, problem.Unavailable, "the import broke off, with %d certificates imported; send the same zip again later, which does them no harm",
+		i.report.ProcessedCount).After(importPause)
 }
 
 // certificateFile is the certificate of one file, with those of issuers that may stand beside it, in any order.

@@ -13,6 +13,7 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"io"
 	"math/big"
 	"mime/multipart"
 	"net/http"
@@ -22,6 +23,7 @@ import (
 
 	"github.com/gatehouse-ca/gatehouse/audit"
 	"github.com/gatehouse-ca/gatehouse/auth"
+	"github.com/gatehouse-ca/gatehouse/problem"
 	"github.com/gatehouse-ca/gatehouse/ra"
 	"github.com/gatehouse-ca/gatehouse/testca"
 )
@@ -178,6 +180,31 @@ func TestUploadsInWork(t *testing.T) {
 	w.goldenUpload("import-zip-busy", "olga", "/api/ssl/v1/import?orgId=2", data, "zip of none")
 }
 
+// TestUploadsOfCustomer: a customer does not hold all places by the organisations below it, and what is given back is free for all of them.
+func TestUploadsOfCustomer(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.person("bob", "branch", auth.Requester)
+	begin := func(login string, kind problem.Kind) func() {
+		t.Helper()
+		end, err := (&call{s: w.Server, caller: w.callers[login]}).beginUpload()
+		if kind == problem.Internal && err != nil || kind != problem.Internal && !problem.Is(err, kind) {
+			t.Errorf("%s: %v", login, err)
+		}
+		return end
+	}
+	const granted = problem.Internal
+	first := begin("rex", granted)
+	begin("rex", granted)
+	begin("rex", problem.RateLimited)
+	begin("bob", granted)
+	begin("bob", problem.RateLimited)
+	begin("olga", granted)
+	begin("olga", problem.Unavailable)
+	first()
+	begin("bob", granted)
+}
+
 // faltering is a journal that takes so many imports and then nothing.
 type faltering struct{ left int }
 
@@ -225,6 +252,33 @@ func TestImportManyRows(t *testing.T) {
 		if w.total() != manyRows-1 {
 			t.Errorf("there are %d enrollments", w.total())
 		}
+	}
+}
+
+// goneReader is a body at whose end the client goes.
+type goneReader struct {
+	io.ReadCloser
+	gone func()
+}
+
+func (g goneReader) Read(p []byte) (int, error) {
+	n, err := g.ReadCloser.Read(p)
+	if err == io.EOF {
+		g.gone()
+	}
+	return n, err
+}
+
+// TestImportGone: a zip of which nothing can be imported is not read on for a client that has gone.
+func TestImportGone(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	r := w.upload("rex", importPath, zipOf(t, zipFile{"a.cer", []byte("rubbish")}))
+	ctx, cancel := context.WithCancel(r.Context())
+	r = r.WithContext(ctx)
+	r.Body = goneReader{r.Body, cancel}
+	if rec := w.do(r); rec.Code != http.StatusServiceUnavailable || !strings.Contains(rec.Body.String(), "with 0 certificates imported") {
+		t.Errorf("%d: %s", rec.Code, rec.Body)
 	}
 }
 

@@ -83,6 +83,8 @@ func (s *Server) query(c *call) (q ra.Query, never bool, err error) {
 			continue
 		case utf8.RuneCountInString(text) > f.limit:
 			return q, false, wrongValue("%s: it is longer than %d characters", f.name, f.limit)
+		case strings.ContainsRune(text, 0): // which ends a name in an index: what follows would be compared with something else
+			return q, false, wrongValue("%s: it contains a NUL", f.name)
 		}
 		impossible, err := f.read(c, text, &q)
 		if err != nil {

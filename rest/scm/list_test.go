@@ -108,6 +108,7 @@ func TestNoFilterIsLost(t *testing.T) {
 	for q, member := range map[string]string{
 		"commonName=%zz": "query", "size=5;commonName=b.example.com": "query", "commonName=a.example.com&commonName=b.example.com": "commonName",
 		"status=&status=Revoked": "status", "issuer=&issuer=x": "issuer",
+		"subjectAlternativeName=%00%00%00a.example.com": "subjectAlternativeName",
 	} {
 		for _, method := range []string{"GET", "HEAD"} {
 			r := w.as("ada", method, "/api/ssl/v2", "")

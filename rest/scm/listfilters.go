@@ -51,7 +51,7 @@ func filters() []filter {
 		{"externalRequester", 512, false, filterBy(false, func(e *ra.Enrollment, _ *x509.Certificate) []string { return e.ExternalRequesters })},
 		{"vendor", 128, false, filterWhole(func(cert *x509.Certificate) []string { return []string{vendorOf(cert)} })},
 		{"issuer", 1024, false, filterWhole(func(cert *x509.Certificate) []string {
-			return []string{cert.Issuer.String(), cert.Issuer.CommonName}
+			return []string{ra.DistinguishedName(cert.Issuer), cert.Issuer.CommonName}
 		})},
 		{"signatureAlgorithm", 32, false, filterWhole(func(cert *x509.Certificate) []string {
 			return []string{signatureName(cert.SignatureAlgorithm)}

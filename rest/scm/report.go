@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"net/http"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/gatehouse-ca/gatehouse/auth"
@@ -23,25 +24,43 @@ func reportRoutes() []rest.Route[handler] {
 // reports is what bounds reports.
 type reports struct {
 	atOnce chan struct{} // holds one for each that is being made
+	each   int           // how many of them are one customer's at most
 	rows   int           // how many certificates a report has at most
 	seen   int64         // how many certificates are looked at for a report at most
 	page   int           // how many certificates are read at a time
 	buffer int           // octets that are made before the first is sent: up to there a failure has an answer of its own
+
+	mu   sync.Mutex
+	made map[auth.OrgID]int // by customer; guarded by mu
 }
 
-// newReports are the bounds. Two are made at a time, because each costs as much as hundreds of other calls.
-func newReports() reports {
-	return reports{atOnce: make(chan struct{}, 2), rows: 10_000, seen: 100_000, page: 1000, buffer: 1 << 20}
+// newReports are the bounds. Four are made at a time, because each costs as much as hundreds of other calls, and two for one customer:
+// its clients may take their answers slowly.
+func newReports() *reports {
+	return &reports{atOnce: make(chan struct{}, 4), each: 2, made: map[auth.OrgID]int{}, rows: 10_000, seen: 100_000, page: 1000, buffer: 1 << 20}
 }
 
 // begin waits for nobody: a report is made now, until done is called, or its client is to come back.
-func (r *reports) begin() (done func(), err error) {
+func (r *reports) begin(customer auth.OrgID) (done func(), err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.made[customer] >= r.each {
+		return nil, problem.New(problem.Unavailable, "%d reports are being made; come back", r.each).After(reportRetry)
+	}
 	select {
 	case r.atOnce <- struct{}{}:
-		return func() { <-r.atOnce }, nil
 	default:
 		return nil, problem.New(problem.Unavailable, "%d reports are being made; come back", cap(r.atOnce)).After(reportRetry)
 	}
+	r.made[customer]++
+	return func() {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		if r.made[customer]--; r.made[customer] == 0 {
+			delete(r.made, customer)
+		}
+		<-r.atOnce
+	}, nil
 }
 
 const (
@@ -89,7 +108,7 @@ func (s *Server) sslReport(c *call) error {
 	if err != nil {
 		return err
 	}
-	done, err := s.reports.begin()
+	done, err := s.reports.begin(s.Organisations.Customer(c.caller.Org))
 	if err != nil {
 		return err
 	}

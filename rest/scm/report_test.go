@@ -188,6 +188,28 @@ func TestReportRefuses(t *testing.T) {
 	}
 }
 
+// TestReportsOfCustomers: whoever takes its reports slowly leaves room for other customers, and none for itself.
+func TestReportsOfCustomers(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	var ends []func()
+	for range 2 {
+		done, err := w.reports.begin(1)
+		must(t, err)
+		ends = append(ends, done)
+	}
+	w.golden("report-busy-customer", "ada", "POST", reportPath, `{}`)
+	w.golden("report-busy-customer-domains", "ada", "POST", "/api/report/v1/domains", `{}`)
+	w.call("olga", "POST", reportPath, `{}`, http.StatusOK)
+	for _, done := range ends {
+		done()
+	}
+	w.call("ada", "POST", reportPath, `{}`, http.StatusOK)
+	if len(w.reports.atOnce) != 0 || len(w.reports.made) != 0 {
+		t.Errorf("%d places are taken, by %v", len(w.reports.atOnce), w.reports.made)
+	}
+}
+
 // TestReportSerial: zeros at the beginning are what a format is about.
 func TestReportSerial(t *testing.T) {
 	t.Parallel()

@@ -32,7 +32,7 @@ func (s *Server) domainReport(c *call) error {
 	if _, err := c.optionalBody(); err != nil {
 		return err
 	}
-	done, err := s.reports.begin()
+	done, err := s.reports.begin(s.Organisations.Customer(c.caller.Org))
 	if err != nil {
 		return err
 	}

@@ -42,7 +42,7 @@ const (
 	jsonType = "application/json;charset=UTF-8"
 )
 
-// Config is what a Server needs. All fields but Spool, Processing, Login, Remote, Observe and Now are required.
+// Config is what a Server needs. All fields but Spool, SpoolRoom, Processing, Login, Remote, Observe and Now are required.
 type Config struct {
 	PublicURL     string // that Location begins with: "https://ca.example.com", with a path where a proxy takes one away
 	Registrar     *ra.Registrar
@@ -63,8 +63,9 @@ type Config struct {
 	Offer        func(f bundle.Format) (ra.Offer, error)
 	DownloadPath string
 	// Spool is the folder of files without names, in which uploads stand while they are read: of at most 50 MiB each, four at a time.
-	// Empty: the system's for temporary files.
-	Spool string
+	// Empty: the system's for temporary files. SpoolRoom is asked before each MiB of them whether there is room for it; nil: nobody is.
+	Spool     string
+	SpoolRoom func() error
 	// Processing is the description of code 0; default [Processing].
 	Processing string
 	// Login is what people know a principal by. Nil: what the registration authority calls it.
@@ -80,8 +81,10 @@ type Config struct {
 type Server struct {
 	Config
 	table   *rest.Table[endpoint]
-	reports reports
+	reports *reports
 	uploads rest.Uploads
+
+	customers rest.Uploads // the same by customer
 }
 
 // handler answers a call, or says why not.
@@ -116,7 +119,10 @@ func New(c Config) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Server{Config: c, table: table, reports: newReports(), uploads: rest.Uploads{Most: uploadsAtOnce, Each: uploadsEach}}, nil
+	return &Server{
+		Config: c, table: table, reports: newReports(),
+		uploads: rest.Uploads{Most: uploadsAtOnce, Each: uploadsEach}, customers: rest.Uploads{Most: uploadsAtOnce, Each: uploadsCustomer},
+	}, nil
 }
 
 // Handler serves Paths.

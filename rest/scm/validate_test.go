@@ -43,6 +43,15 @@ func (w *world) validating() *published {
 	return net
 }
 
+// unpublished adds a profile by none of whose methods something is published, as that of gatehouse init.
+func (w *world) unpublished() (number int32) {
+	w.t.Helper()
+	p, err := policy.New(policy.Config{Name: "challenged", Number: 11, Issuer: "main", Validity: 24 * time.Hour, ProofLifetime: 12 * time.Hour, DelegatedDomains: true})
+	must(w.t, err)
+	w.Registrar.Config.Profiles["challenged"] = p
+	return p.Number()
+}
+
 func TestValidate(t *testing.T) {
 	w := newWorld(t)
 	net := w.validating()
@@ -82,6 +91,7 @@ func TestNotValidated(t *testing.T) {
 		{"enroll-not-validated", "rex", "POST", "/api/ssl/v2/enroll", body},
 		{"enroll-validated-by-mail", "rex", "POST", "/api/ssl/v2/enroll", with(t, body, "dcvMode", `"EMAIL"`, "dcvEmail", `"admin@example.com"`)},
 	})
+	w.golden("enroll-no-method", "rex", "POST", "/api/ssl/v2/enroll", fmt.Sprintf(`{"orgId":1,"csr":%s,"certType":%d,"dcvMode":"CNAME"}`, w.jsonCSR("a.example.com"), w.unpublished()))
 	c := w.Registrar.Config
 	c.Validation = ra.RequestValidation{}
 	w.Registrar = ra.New(c)
