@@ -77,7 +77,7 @@ func TestLifeFromTheCommandLine(t *testing.T) {
 		"give KEY=VALUE":                     {"location", "add", marked, "--detail", "host"},
 		"was issued here; revoke it":         {"revoke", marked, "--elsewhere"},
 		"--at goes with --elsewhere":         {"revoke", marked, "--at", "2027-01-31"},
-		"the CSR is for other names":         {"replace", marked, "--csr", csrFile(t, "x.example.com")},
+		"the CSR adds x.example.com":         {"replace", marked, "--csr", csrFile(t, "x.example.com")},
 		"reason \"because\" is not known":    {"revoke", marked, "--reason", "because"},
 		"the comment on a revocation must b": {"revoke", marked, "--comment", "two\nlines"},
 	} {

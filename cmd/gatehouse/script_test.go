@@ -2,7 +2,10 @@ package main
 
 import (
 	"crypto"
+	"crypto/rand"
+	"crypto/x509"
 	"encoding/hex"
+	"encoding/pem"
 	"errors"
 	"os"
 	"os/exec"
@@ -20,7 +23,7 @@ import (
 // TestScripts runs testdata/script: the commands as an operator types them. Each script has a world of its own, in
 // $DATA, $DOORS, $PLAIN, $ADMIN and $HTTP01, a resolver at $DNS, and these commands besides testscript's:
 //
-//	mkca folder               a throw-away hierarchy's files, with a certificate for the listener
+//	mkca folder               a throw-away hierarchy's files, with a certificate for the listener and one for a client
 //	up [flag...]              a throw-away gateway on $DATA
 //	down                      SIGTERM to it
 //	issue name...             a certificate from it; $SERIAL is its serial
@@ -81,6 +84,11 @@ func mkca(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(err)
 	ts.Check(os.WriteFile(filepath.Join(folder, "tls.pem"), testca.CertificatePEM(leaf.Leaf, h.Intermediate.Certificate), 0o644))
 	ts.Check(os.WriteFile(filepath.Join(folder, "tls.key"), key, 0o600))
+	client := leaf.Leaf
+	client.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}
+	der, err := x509.CreateCertificate(rand.Reader, client, h.Intermediate.Certificate, client.PublicKey, h.Intermediate.Key)
+	ts.Check(err)
+	ts.Check(os.WriteFile(filepath.Join(folder, "client.pem"), pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), 0o644))
 }
 
 func scriptUp(ts *testscript.TestScript, neg bool, args []string) {
